@@ -1,0 +1,14 @@
+//! The inside of kfbind: actors, rules and store. No HTTP, no XML, no cryptography, and no crate that brings them.
+//!
+//! Read in this order: [`messages`] (the whole conversation, with a drawing), [`system`] (who starts, watches and
+//! stops whom, and what the outside may hold), then one file per actor.
+
+pub mod ids;
+pub mod policy;
+pub mod ports;
+
+pub mod messages;
+pub mod system;
+pub mod tally;
+
+pub mod registry;

@@ -1,0 +1,376 @@
+//! The whole conversation between the actors on one page.
+//!
+//! ```text
+//!  http callback ──Deliver (call)──▶ Callback ──Nudge, AuthChange (cast)──▶ KfSync ─┐ Tick, Fetched, Committed,
+//!                                                                            ▲     │ Listed … (to itself)
+//!                                                                            └─────┘
+//!  http binding ──Issue, Unbind … (call)──▶ Registry ◀──CommitPage, SaveLink (call)── KfSync
+//!                                           │     ▲
+//!                         OutboxGrew (cast) ▼     │ Outbox (call), Settle, SaveProfiles (cast)
+//!                                           Notifier ─┐ Done, Due (to itself)
+//!                                              ▲──────┘
+//!  http health ──Observe (call)──▶ each of them
+//! ```
+//!
+//! Calls carry a timeout and go to the registry or come from HTTP; the registry calls nobody, so no circle of calls
+//! can lock up. Whoever holds [`crate::system::Handles`] can't send the messages that an actor means for itself.
+
+use ractor::RpcReplyPort;
+
+use crate::{
+    ids::{BindCode, Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId},
+    policy::CodeFormat,
+    ports::{CallError, CallbackEvent, KfAccount, Page, Profile, Reply},
+};
+
+// ---- Callback ---------------------------------------------------------------------------------------------------
+
+/// An authentic callback, opened.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The callback's signature: the same bytes again are a repeat of the same request.
+    pub signature: [u8; 20],
+    /// What it says.
+    pub event: CallbackEvent,
+}
+
+/// To the callback actor.
+#[derive(Debug)]
+pub enum CallbackMessage {
+    /// Take this callback; the answer means that it is passed on, not that anything was pulled.
+    Deliver(Delivery, RpcReplyPort<()>),
+    /// Answer that you are alive.
+    Observe(RpcReplyPort<()>),
+}
+
+// ---- KfSync -----------------------------------------------------------------------------------------------------
+
+/// To the kf-sync actor.
+#[derive(Debug)]
+pub enum KfSyncMessage {
+    /// Look again, there (`None`: everywhere). Says nothing about what is new.
+    Nudge {
+        /// Where.
+        account: Option<OpenKfId>,
+        /// A permission to pull.
+        sync_token: Option<SyncToken>,
+    },
+    /// The accounts that we may manage have changed.
+    AuthChange {
+        /// Now ours.
+        added: Vec<OpenKfId>,
+        /// No longer ours.
+        removed: Vec<OpenKfId>,
+    },
+    /// To itself: look at what is due.
+    Tick,
+    /// To itself: WeCom answered a pull.
+    Fetched {
+        /// Of which account.
+        account: OpenKfId,
+        /// The page.
+        result: Result<Page, CallError>,
+    },
+    /// To itself: the registry has the page on disk, or could not take it.
+    Committed {
+        /// Of which account.
+        account: OpenKfId,
+        /// `None`: refused for now, try again.
+        outcome: Option<PageFate>,
+    },
+    /// To itself: WeCom listed the accounts.
+    Listed(Result<Vec<KfAccount>, CallError>),
+    /// To itself: WeCom made the link, and the registry kept it.
+    LinkMade(Result<KfLink, CallError>),
+    /// Begin nothing new; answer when nothing is under way.
+    Drain(RpcReplyPort<()>),
+    /// Tell what you know of each account.
+    Observe(RpcReplyPort<SyncReport>),
+}
+
+/// What became of a page, as kf-sync needs it to go on.
+#[derive(Clone, Debug)]
+pub struct PageFate {
+    /// Whether WeCom has more.
+    pub has_more: bool,
+    /// Whether the cursor moved; more without a move would never end.
+    pub moved: bool,
+    /// Where the next page begins.
+    pub cursor: Option<Cursor>,
+}
+
+/// The link to a kf account, as the mini program shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KfLink {
+    /// What to open.
+    pub url: String,
+    /// The account behind it, if known.
+    pub account: Option<OpenKfId>,
+}
+
+/// What kf-sync knows.
+#[derive(Clone, Debug, Default)]
+pub struct SyncReport {
+    /// Whether the accounts to serve are known.
+    pub accounts_known: bool,
+    /// One line per served account.
+    pub accounts: Vec<AccountReport>,
+}
+
+/// What kf-sync knows of one account.
+#[derive(Clone, Debug)]
+pub struct AccountReport {
+    /// Which.
+    pub account: OpenKfId,
+    /// When a pull last worked.
+    pub last_pull_at: Option<Timestamp>,
+    /// Why the last pull failed, if it did.
+    pub last_error: Option<String>,
+}
+
+// ---- Registry ---------------------------------------------------------------------------------------------------
+
+/// To the registry actor. Everything that changes state is answered after the bytes are on the disk.
+#[derive(Debug)]
+pub enum RegistryMessage {
+    /// Give this user a code.
+    Issue(IssueRequest, RpcReplyPort<Result<IssueOutcome, Refusal>>),
+    /// End this user's binding and codes.
+    Unbind(UnbindRequest, RpcReplyPort<Result<bool, Refusal>>),
+    /// Lift a customer's lock and forget the wrong codes. Answers whether there was anything.
+    LiftLock(ExternalUserId, RpcReplyPort<Result<bool, Refusal>>),
+    /// Decide a page's messages, and keep effects, answers and cursor together.
+    CommitPage(Box<PageCommit>, RpcReplyPort<Result<(), Refusal>>),
+    /// Keep what WeCom tells of customers.
+    SaveProfiles(Vec<Profile>, Option<RpcReplyPort<Result<(), Refusal>>>),
+    /// Keep the kf link.
+    SaveLink(KfLink, RpcReplyPort<Result<(), Refusal>>),
+    /// The outbox from this entry on, oldest first.
+    Outbox {
+        /// The first sequence number wanted.
+        from: u64,
+        /// At most so many.
+        limit: usize,
+        /// The entries.
+        reply: RpcReplyPort<Vec<OutboxEntry>>,
+    },
+    /// These outbox entries are done with.
+    Settle(Vec<u64>),
+    /// Tell this actor whenever the outbox has grown.
+    Subscribe(ractor::ActorRef<NotifierMessage>),
+    /// Answer once everything that came before is on the disk.
+    Barrier(RpcReplyPort<()>),
+    /// To itself: forget what is too old, a little at a time.
+    Sweep,
+    /// To itself: the writer thread has failed; the process must end.
+    WriterFailed(String),
+}
+
+/// Why the registry takes no writes for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Less than 64 MiB are free on the store's disk.
+    #[error("the disk of the store is almost full")]
+    DiskFull,
+}
+
+/// See [`RegistryMessage::Issue`].
+#[derive(Clone, Debug)]
+pub struct IssueRequest {
+    /// For whom.
+    pub openid: OpenId,
+    /// The user's unionid, if WeChat told it at login.
+    pub unionid: Option<UnionId>,
+    /// Whether a live code is to be replaced rather than given again.
+    pub renew: bool,
+}
+
+/// See [`RegistryMessage::Issue`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssueOutcome {
+    /// A new code.
+    Issued(PendingCode),
+    /// The live code, with more than half its life left.
+    Again(PendingCode),
+    /// The user is bound already.
+    AlreadyBound,
+    /// Too many new codes; the next may be made after so many seconds.
+    TooMany {
+        /// Seconds, at least 1.
+        retry_after_s: u64,
+    },
+    /// No kf link is known yet, so a code would lead nowhere. None was made.
+    NoLink,
+}
+
+/// See [`RegistryMessage::Unbind`].
+#[derive(Clone, Debug)]
+pub struct UnbindRequest {
+    /// Whose binding.
+    pub openid: OpenId,
+    /// Who asks.
+    pub by: UnbindBy,
+}
+
+/// Who ended a binding, beside the customer in the chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnbindBy {
+    /// The user, in the mini program.
+    User,
+    /// The business back end.
+    Admin,
+}
+
+/// See [`RegistryMessage::CommitPage`].
+#[derive(Clone, Debug)]
+pub struct PageCommit {
+    /// The account that was pulled.
+    pub account: OpenKfId,
+    /// The page.
+    pub page: Page,
+    /// The newest sync token, kept with the cursor.
+    pub sync_token: Option<SyncToken>,
+}
+
+/// A user's live code, as the mini program shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingCode {
+    /// What to type.
+    pub code: BindCode,
+    /// Its format.
+    pub format: CodeFormat,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Where to type it.
+    pub link: KfLink,
+}
+
+impl PendingCode {
+    /// The code as the eye likes it: digits split near the middle, other formats not at all.
+    #[must_use]
+    pub fn display(&self) -> String {
+        crate::registry::display(self.format, self.code.as_str())
+    }
+}
+
+/// A binding, as told to the outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingInfo {
+    /// The user.
+    pub openid: OpenId,
+    /// The customer.
+    pub customer: ExternalUserId,
+    /// The account in which it was made.
+    pub account: Option<OpenKfId>,
+    /// By which way: `code`, `admin`, …
+    pub method: &'static str,
+    /// When.
+    pub bound_at: Timestamp,
+    /// The customer's name in WeChat, once known.
+    pub nickname: Option<String>,
+    /// The unionid of either side, if known.
+    pub unionid: Option<UnionId>,
+    /// How the back end names the account.
+    pub label: Option<String>,
+}
+
+/// What a user sees of their binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingView {
+    /// Grows with every change of the rest; 0 for a user never seen.
+    pub version: u64,
+    /// The state.
+    pub status: BindingStatus,
+}
+
+/// See [`BindingView`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindingStatus {
+    /// Neither bound nor about to be.
+    Unbound,
+    /// A code is live.
+    Pending(PendingCode),
+    /// Bound.
+    Bound(Box<BindingInfo>),
+}
+
+/// Which bindings the back end asks for; the fields narrow it down together.
+#[derive(Clone, Debug, Default)]
+pub struct BindingQuery {
+    /// Of this user.
+    pub openid: Option<OpenId>,
+    /// Of this customer.
+    pub customer: Option<ExternalUserId>,
+    /// Of this person.
+    pub unionid: Option<UnionId>,
+    /// Of customers of exactly this name.
+    pub nickname: Option<String>,
+    /// Only users behind this one in order.
+    pub after: Option<OpenId>,
+    /// At most so many, 1 to 1,000.
+    pub limit: usize,
+}
+
+/// The answer to a [`BindingQuery`], ordered by openid.
+#[derive(Clone, Debug, Default)]
+pub struct BindingPage {
+    /// The bindings.
+    pub bindings: Vec<BindingInfo>,
+    /// What to give as `after` for more.
+    pub next: Option<OpenId>,
+}
+
+// ---- Notifier ---------------------------------------------------------------------------------------------------
+
+/// Something to be done at WeCom, kept until it is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Its place in the outbox; later entries have greater numbers.
+    pub seq: u64,
+    /// When it was put there.
+    pub created_at: Timestamp,
+    /// What.
+    pub task: OutboxTask,
+}
+
+/// See [`OutboxEntry`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutboxTask {
+    /// Say this. `{nickname}` may still stand in the text.
+    Reply(Reply),
+    /// Find out who this customer is.
+    Profile(ExternalUserId),
+}
+
+/// To the notifier actor.
+#[derive(Debug)]
+pub enum NotifierMessage {
+    /// The outbox has new entries.
+    OutboxGrew,
+    /// To itself: the entries that it asked for.
+    Loaded(Vec<OutboxEntry>),
+    /// To itself: an attempt at the first entry of this customer's queue has ended.
+    Done {
+        /// Which.
+        seq: u64,
+        /// How.
+        outcome: Attempt,
+    },
+    /// To itself: a customer's wait is over.
+    Due(ExternalUserId),
+    /// Begin nothing new; answer when nothing is under way.
+    Drain(RpcReplyPort<()>),
+    /// Answer that you are alive.
+    Observe(RpcReplyPort<()>),
+}
+
+/// How an attempt at an outbox entry ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Done.
+    Done,
+    /// Never going to work.
+    GivenUp,
+    /// Perhaps later.
+    Later(CallError),
+}

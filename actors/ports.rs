@@ -1,0 +1,245 @@
+//! What the actors need from the outside, as traits and plain data: the clock, randomness, WeCom.
+//!
+//! The wire layer implements these; tests script them. Nothing here knows HTTP, JSON or XML, and no implementation
+//! retries: whoever calls sees the first failure and decides, because only the caller knows its budget.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use crate::ids::{Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId};
+
+/// A boxed future, so that ports can be trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The wall clock.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch.
+    fn now_ms(&self) -> u64;
+
+    /// Whole seconds since the Unix epoch.
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms() / 1000)
+    }
+}
+
+/// The operating system's randomness.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills the whole buffer with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Where a page of messages begins.
+#[derive(Clone, Debug)]
+pub struct PullRequest {
+    /// The account.
+    pub account: OpenKfId,
+    /// The last stored cursor; `None` = the oldest message that WeCom still keeps (3 days).
+    pub cursor: Option<Cursor>,
+    /// A live sync token; without one WeCom limits the calls strictly.
+    pub sync_token: Option<SyncToken>,
+}
+
+/// One page of `kf/sync_msg`.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages that could be read, in WeCom's order.
+    pub messages: Vec<KfMessage>,
+    /// The messages that could not be read, as they came: kept for the operator, capped, and passed.
+    pub unreadable: Vec<String>,
+    /// Where the next page begins; `None` if WeCom named none.
+    pub next_cursor: Option<Cursor>,
+    /// Whether WeCom has more; an empty page may say so too.
+    pub has_more: bool,
+}
+
+/// One message or event of a kf account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KfMessage {
+    /// WeCom's id of the message.
+    pub msgid: MessageId,
+    /// The account that the message itself names, else the one that was pulled.
+    pub account: OpenKfId,
+    /// The customer, if the message or event names one.
+    pub customer: Option<ExternalUserId>,
+    /// When it was sent, by WeCom's clock.
+    pub send_time: Timestamp,
+    /// What it says.
+    pub content: KfContent,
+}
+
+/// The part of a message that matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KfContent {
+    /// A text typed by the customer (`origin` 3).
+    Text {
+        /// What was typed.
+        content: String,
+        /// The menu item that was tapped instead of typed.
+        menu_id: Option<String>,
+    },
+    /// The customer entered the chat through a kf link.
+    EnterSession {
+        /// The `scene` of the link.
+        scene: Option<String>,
+        /// What was appended to the link.
+        scene_param: Option<String>,
+        /// Lets us speak first, once, within 20 s.
+        welcome_code: Option<String>,
+    },
+    /// WeCom could not deliver one of the messages sent through the API.
+    SendFailed {
+        /// The `msgid` under which it was sent.
+        fail_msgid: ReplyId,
+        /// Why; the table is in WeCom's document 94670.
+        fail_type: u32,
+    },
+    /// Anything else: pictures, other events, words of a person on our side. Named for the metric.
+    Other(MessageKind),
+}
+
+/// The kinds of [`KfContent::Other`], few by design: they label a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// A customer's picture, voice, card and so on.
+    Media,
+    /// A system event that nothing here acts on.
+    Event,
+    /// Written by a person on our side (`origin` 5), or of an origin that is not known.
+    Servicer,
+}
+
+/// A kf account as `kf/account/list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KfAccount {
+    /// Its id.
+    pub account: OpenKfId,
+    /// Its name in the console.
+    pub name: String,
+    /// Whether the API may manage it. A missing field is no error and counts as yes.
+    pub api_managed: bool,
+}
+
+/// What WeCom tells of a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Whom it is about.
+    pub customer: ExternalUserId,
+    /// The name in WeChat.
+    pub nickname: Option<String>,
+    /// Only where the mini program or official account is bound in the WeCom console.
+    pub unionid: Option<UnionId>,
+}
+
+/// The state of a customer's session with an account (`kf/service_state/get`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceState {
+    /// 0: new, nobody took it yet.
+    New,
+    /// 1: with the assistant, that is with us.
+    Assistant,
+    /// 2: waiting for a person.
+    Queue,
+    /// 3: with a person.
+    Person,
+    /// 4: ended, or not begun.
+    Ended,
+    /// A number that WeCom's document doesn't list.
+    Unknown(u32),
+}
+
+/// Why a call to WeCom failed, by what the caller can do about it. WeCom's own words are for the log only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No usable answer: connection, time-out, 5xx, not JSON, errcode -1. Worth another try with back-off.
+    #[error("WeCom can't be reached ({0})")]
+    Unreachable(String),
+    /// Too many calls (45009, 45033): nothing before the wait is over.
+    #[error("WeCom limits our calls (errcode {errcode})")]
+    Throttled {
+        /// 45009 or 45033.
+        errcode: i64,
+        /// The least time to wait.
+        wait: Duration,
+    },
+    /// The sync token is no longer taken (95007): go on without it.
+    #[error("WeCom refused the sync token (errcode {0})")]
+    SyncTokenRefused(i64),
+    /// Something is missing in a console (IP, scope, permission): only slow retries make sense.
+    #[error("WeCom refuses the app (errcode {errcode}): {hint}")]
+    Misconfigured {
+        /// WeCom's code.
+        errcode: i64,
+        /// What to do about it, in the operator's terms.
+        hint: String,
+    },
+    /// The corp_id or secret is wrong. The client makes no further calls: repeated ones ban the address.
+    #[error("calls to WeCom are stopped: {0}")]
+    Stopped(String),
+    /// Any other code: this very call is refused for good.
+    #[error("WeCom refused the call (errcode {errcode}: {errmsg})")]
+    Refused {
+        /// WeCom's code.
+        errcode: i64,
+        /// WeCom's words, never to be decided on.
+        errmsg: String,
+    },
+}
+
+/// An answer as it goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The account that speaks.
+    pub account: OpenKfId,
+    /// Who hears it.
+    pub customer: ExternalUserId,
+    /// WeCom takes each of these once, so that a repeat is harmless.
+    pub reply_id: ReplyId,
+    /// At most 2,048 bytes; the rest would be cut by WeCom.
+    pub text: String,
+}
+
+/// WeCom, as far as the actors need it. Every call is bounded in time by the implementation.
+pub trait WeCom: Send + Sync + 'static {
+    /// One page of messages (`kf/sync_msg`).
+    fn pull(&self, request: PullRequest) -> BoxFuture<'_, Result<Page, CallError>>;
+    /// All accounts (`kf/account/list`, every page of it).
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<KfAccount>, CallError>>;
+    /// Makes the link to an account (`kf/add_contact_way`); `scene` at most 32 bytes of `[0-9a-zA-Z_-]`.
+    fn contact_way(&self, account: OpenKfId, scene: String) -> BoxFuture<'_, Result<String, CallError>>;
+    /// Says something (`kf/send_msg`). `Ok` also where WeCom knows the reply id already (95033).
+    fn send(&self, reply: Reply) -> BoxFuture<'_, Result<(), CallError>>;
+    /// Who has the session (`kf/service_state/get`).
+    fn service_state(
+        &self,
+        account: OpenKfId,
+        customer: ExternalUserId,
+    ) -> BoxFuture<'_, Result<ServiceState, CallError>>;
+    /// Moves the session to the assistant (`kf/service_state/trans` to 1).
+    fn to_assistant(
+        &self,
+        account: OpenKfId,
+        customer: ExternalUserId,
+    ) -> BoxFuture<'_, Result<(), CallError>>;
+    /// Who these customers are (`kf/customer/batchget`); at most 100 at once. Those whom WeCom doesn't tell of are left out.
+    fn profiles(&self, customers: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>>;
+}
+
+/// What an authentic callback says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackEvent {
+    /// `kf_msg_or_event`: something is new.
+    KfMessageOrEvent {
+        /// Where; `None` in the oldest form of the event, which means anywhere.
+        account: Option<OpenKfId>,
+        /// The permission to pull, if the event carries one.
+        sync_token: Option<SyncToken>,
+    },
+    /// `kf_account_auth_change`: the accounts that the app may manage have changed.
+    KfAccountAuthChange {
+        /// Now managed through the API.
+        added: Vec<OpenKfId>,
+        /// No longer.
+        removed: Vec<OpenKfId>,
+    },
+    /// The app's other messages and events: not ours.
+    Other,
+}

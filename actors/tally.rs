@@ -1,0 +1,186 @@
+//! What the service counts, as the metrics of one instance: nothing here is global, so tests run side by side.
+//!
+//! Names, labels and meanings are those of the outside contract. Every label value that is known beforehand is
+//! there from the start, so that no series begins with a gap. Nothing here decides anything.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// A counter per value of one label, such as `{result="ok"}`.
+pub type Labelled = Family<[(&'static str, &'static str); 1], Counter>;
+type LabelledHistogram = Family<[(&'static str, &'static str); 1], Histogram>;
+type ApiErrors = Family<[(&'static str, String); 2], Counter>;
+
+/// What can become of a callback.
+pub const CALLBACK_RESULTS: &[&str] = &[
+    "accepted",
+    "duplicate",
+    "echo",
+    "ignored",
+    "unserved",
+    "unreadable",
+    "bad_signature",
+    "bad_receiveid",
+    "bad_padding",
+    "malformed",
+    "too_large",
+    "unavailable",
+];
+/// What can become of a pull.
+pub const PULL_RESULTS: &[&str] =
+    &["ok", "unreachable", "throttled", "token_refused", "cursor_refused", "stuck", "refused"];
+/// What messages can be.
+pub const MESSAGE_KINDS: &[&str] =
+    &["text", "enter_session", "send_failed", "media", "event", "servicer", "unreadable", "repeated"];
+/// The ways to bind.
+pub const METHODS: &[&str] = &["code", "link", "card", "unionid", "window", "staff", "admin"];
+/// Why a code did not bind.
+pub const CODE_REJECTIONS: &[&str] = &["wrong", "expired", "locked", "conflict", "other_person"];
+/// What can become of an answer.
+pub const REPLY_RESULTS: &[&str] =
+    &["sent", "refused", "gave_up", "with_person", "session_ended", "undelivered", "too_old", "muted"];
+
+/// The metrics of one running service. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Tally(Arc<Metrics>);
+
+impl std::ops::Deref for Tally {
+    type Target = Metrics;
+
+    fn deref(&self) -> &Metrics {
+        &self.0
+    }
+}
+
+/// See [`Tally`].
+#[derive(Debug)]
+pub struct Metrics {
+    /// Callbacks, by what became of them.
+    pub callbacks: Labelled,
+    /// From the first byte of a callback to our answer, in seconds.
+    pub callback_seconds: Histogram,
+    /// Pulls, by what became of them.
+    pub sync_pulls: Labelled,
+    /// Messages pulled, by kind.
+    pub sync_messages: Labelled,
+    /// New codes.
+    pub codes_issued: Counter,
+    /// Codes that would bind now.
+    pub codes_live: Gauge,
+    /// Bindings made, by way.
+    pub bindings_made: Labelled,
+    /// Bindings that stand.
+    pub bindings: Gauge,
+    /// Codes that did not bind, by reason.
+    pub rejected_codes: Labelled,
+    /// 1 while many wrong codes come in from all customers together.
+    pub guessing: Gauge,
+    /// Answers, by what became of them.
+    pub replies: Labelled,
+    /// Answers and questions to WeCom that wait.
+    pub outbox_depth: Gauge,
+    /// One durable commit, in seconds.
+    pub store_flush_seconds: Histogram,
+    /// Size of the store on disk.
+    pub store_bytes: Gauge,
+    wecom_api_seconds: LabelledHistogram,
+    wecom_api_errors: ApiErrors,
+    registry: Registry,
+}
+
+/// Bounds in seconds from 50 µs to 10 s.
+const SECONDS: [f64; 16] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    10.0,
+];
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let mut metrics = Metrics {
+            callbacks: with_values("result", CALLBACK_RESULTS),
+            callback_seconds: seconds(),
+            sync_pulls: with_values("result", PULL_RESULTS),
+            sync_messages: with_values("kind", MESSAGE_KINDS),
+            codes_issued: Counter::default(),
+            codes_live: Gauge::default(),
+            bindings_made: with_values("method", METHODS),
+            bindings: Gauge::default(),
+            rejected_codes: with_values("reason", CODE_REJECTIONS),
+            guessing: Gauge::default(),
+            replies: with_values("result", REPLY_RESULTS),
+            outbox_depth: Gauge::default(),
+            store_flush_seconds: seconds(),
+            store_bytes: Gauge::default(),
+            wecom_api_seconds: LabelledHistogram::new_with_constructor(seconds),
+            wecom_api_errors: ApiErrors::default(),
+            registry: Registry::with_prefix("kfbind"),
+        };
+        metrics.register();
+        Self(Arc::new(metrics))
+    }
+}
+
+impl Metrics {
+    /// The metrics in the OpenMetrics text form.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            // Writing into a String can't fail; an empty page is the honest answer if it ever does.
+            Err(std::fmt::Error) => String::new(),
+        }
+    }
+
+    /// One call to WeCom: how long it took, and the errcode unless that was 0 (`http_502`, `timeout` and the
+    /// like for calls that got no errcode).
+    pub fn wecom_call(&self, api: &'static str, took: Duration, errcode: Option<String>) {
+        self.wecom_api_seconds.get_or_create(&[("api", api)]).observe(took.as_secs_f64());
+        if let Some(errcode) = errcode {
+            self.wecom_api_errors.get_or_create(&[("api", api.to_owned()), ("errcode", errcode)]).inc();
+        }
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("callbacks", "Callbacks by what became of them", self.callbacks.clone());
+        r.register("callback_seconds", "Time to answer a callback", self.callback_seconds.clone());
+        r.register("sync_pulls", "Pulls of kf/sync_msg by result", self.sync_pulls.clone());
+        r.register("sync_messages", "Messages pulled by kind", self.sync_messages.clone());
+        r.register("codes_issued", "Bind codes made", self.codes_issued.clone());
+        r.register("codes_live", "Bind codes that would bind now", self.codes_live.clone());
+        // Told apart from the gauge of the same stem by the ending `_total`, which a counter always has.
+        r.register("bindings", "Bindings that stand", self.bindings.clone());
+        r.register("bindings", "Bindings made by method", self.bindings_made.clone());
+        r.register("rejected_codes", "Codes that did not bind by reason", self.rejected_codes.clone());
+        r.register("guessing", "1 while many wrong codes come in", self.guessing.clone());
+        r.register("replies", "Answers in the chat by result", self.replies.clone());
+        r.register("outbox_depth", "Answers that wait", self.outbox_depth.clone());
+        r.register("store_flush_seconds", "Time of one durable commit", self.store_flush_seconds.clone());
+        r.register("store_bytes", "Size of the store on disk", self.store_bytes.clone());
+        r.register("wecom_api_seconds", "Calls to WeCom", self.wecom_api_seconds.clone());
+        r.register("wecom_api_errors", "Failed calls to WeCom by errcode", self.wecom_api_errors.clone());
+    }
+}
+
+fn with_values(label: &'static str, values: &[&'static str]) -> Labelled {
+    let family = Labelled::default();
+    for value in values {
+        drop(family.get_or_create(&[(label, *value)]));
+    }
+    family
+}
+
+/// Counts one under `result`.
+pub fn count(family: &Labelled, label: &'static str, value: &'static str) {
+    family.get_or_create(&[(label, value)]).inc();
+}
