@@ -89,11 +89,11 @@ pub struct WeCom {
     pub secret: SecretString,
     /// The callback's Token.
     pub token: SecretString,
-    /// The callback's EncodingAESKey: 43 letters and digits, still encoded.
+    /// The callback's `EncodingAESKey`: 43 letters and digits, still encoded.
     pub encoding_aes_key: SecretString,
     /// The former Token. Where it is `None` and the former key is not, the current one stands in; likewise the key.
     pub token_previous: Option<SecretString>,
-    /// The former EncodingAESKey.
+    /// The former `EncodingAESKey`.
     pub encoding_aes_key_previous: Option<SecretString>,
     /// Who else gets every authentic callback.
     pub forward_to: Vec<String>,
@@ -140,9 +140,9 @@ pub enum Handover {
 /// `[miniprogram]`
 #[derive(Clone, Debug)]
 pub struct MiniProgram {
-    /// The AppID.
+    /// The `AppID`.
     pub app_id: String,
-    /// The AppSecret.
+    /// The `AppSecret`.
     pub secret: SecretString,
     /// WeChat's interface, without a slash at the end.
     pub api_base: String,

@@ -4,4 +4,8 @@
 //! The crate is the outside half: everything that speaks a wire format. The inside, rules and store, is the member
 //! crate `actors`.
 
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod demo;
+pub mod logging;

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::value::Fault;
 
-/// The exact length of an EncodingAESKey.
+/// The exact length of an `EncodingAESKey`.
 const AES_KEY_CHARS: usize = 43;
 /// The most characters of a callback Token.
 const TOKEN_CHARS_MAX: usize = 32;
@@ -170,7 +170,7 @@ pub(super) fn webhook_secret(text: &str) -> Result<SecretString, Fault> {
 }
 
 pub(super) fn card_path(text: &str) -> Result<String, Fault> {
-    if text.starts_with('/') || !text.ends_with(".html") {
+    if text.starts_with('/') || text.contains('?') || text.strip_suffix(".html").is_none_or(str::is_empty) {
         return Err(Fault::new(
             format!("is {text:?}"),
             "write the page's path without a slash before it and without a query, ending in .html",

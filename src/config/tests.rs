@@ -1,7 +1,5 @@
 //! The configuration as its users meet it: files and environments in, all mistakes or typed values out.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not tests themselves")]
-
 use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
 
 use secrecy::ExposeSecret as _;
@@ -97,16 +95,16 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.wecom.api_base, "https://qyapi.weixin.qq.com");
     assert_eq!(config.miniprogram.api_base, "https://api.weixin.qq.com");
     assert!(config.wecom.accounts.is_empty() && config.wecom.proxy.is_none() && config.kf.url.is_none());
-    assert_eq!(config.kf.reconcile_every, Duration::from_secs(300));
+    assert_eq!(config.kf.reconcile_every, Duration::from_mins(5));
     assert_eq!(config.binding.methods, [Method::Code, Method::Link, Method::UnionId]);
     assert_eq!(config.binding.code_format, CodeFormat::Digits);
     assert_eq!(config.binding.on_conflict, OnConflict::Reject);
-    assert_eq!(config.binding.code_ttl, Duration::from_secs(600));
-    assert_eq!(config.binding.session_ttl, Duration::from_secs(7 * 24 * 3600));
-    assert_eq!(config.binding.card_ttl, Duration::from_secs(48 * 3600));
+    assert_eq!(config.binding.code_ttl, Duration::from_mins(10));
+    assert_eq!(config.binding.session_ttl, Duration::from_hours(7 * 24));
+    assert_eq!(config.binding.card_ttl, Duration::from_hours(48));
     assert_eq!(config.binding.unbind_word.as_deref(), Some("解绑"));
-    assert_eq!(config.limits.wrong_codes_per_customer, Rate { count: 5, window: Duration::from_secs(600) });
-    assert_eq!(config.limits.logins_per_ip, Rate { count: 600, window: Duration::from_secs(60) });
+    assert_eq!(config.limits.wrong_codes_per_customer, Rate { count: 5, window: Duration::from_mins(10) });
+    assert_eq!(config.limits.logins_per_ip, Rate { count: 600, window: Duration::from_mins(1) });
     assert_eq!(config.limits.body_bytes_max, 65_536);
     assert!(config.admin.api_key.is_none() && config.webhooks.url.is_none());
     assert_eq!(config.kf.handover, Handover::None);
@@ -117,7 +115,7 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let file =
         "[kf]\nreconcile_every = \"1m\"\n[binding]\ncode_ttl = \"5m\"\n[server]\nlisten = \"127.0.0.1:0\"";
     let loaded = good(file, &[("KFBIND_BINDING__CODE_TTL", "90s")]);
-    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_secs(60));
+    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_mins(1));
     assert_eq!(loaded.config.binding.code_ttl, Duration::from_secs(90));
     assert_eq!(loaded.config.server.listen.port(), 0);
     for line in [
@@ -440,5 +438,5 @@ fn a_named_file_must_be_there_and_the_default_one_need_not() {
     file.write_all(b"[kf]\nreconcile_every = \"2m\"").unwrap();
     let named = ConfigFile::Named(file.path().to_owned());
     let loaded = Config::load(&named, &environment(&[])).ok().unwrap();
-    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_secs(120));
+    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_mins(2));
 }

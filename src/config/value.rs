@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn rates_are_a_count_and_a_window() {
-        let wanted = Value::Rate { count: 5, window: Duration::from_secs(600) };
+        let wanted = Value::Rate { count: 5, window: Duration::from_mins(10) };
         assert!(environment(Kind::Rate, "5/10m") == Some(wanted));
         for text in ["5", "/1m", "5/", "0/1m", "5/0s", "5/2d", "-1/1m", "5/1m/2", "1000001/1m"] {
             assert!(environment(Kind::Rate, text).is_none(), "{text}");
