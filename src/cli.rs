@@ -4,6 +4,7 @@
 
 mod check;
 mod keygen;
+mod online;
 
 use std::{
     ffi::OsString,

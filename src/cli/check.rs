@@ -2,6 +2,9 @@
 
 use std::{io::Write, process::ExitCode};
 
+use actors::ports::{CallError, KfAccount};
+
+use super::online::{self, Findings};
 use crate::config::{Config, ConfigFile, Environment};
 
 /// Prints what it finds; 1 where anything is wrong.
@@ -22,8 +25,67 @@ pub(super) fn run(
     for note in &loaded.notes {
         writeln!(out, "\n# note: {}", note.to_string().replace('\n', "\n# "))?;
     }
-    if online {
-        anyhow::bail!("--online is not in this version yet");
+    if !online {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    report(&online::judge(&loaded.config, ask_wecom(&loaded.config)?), out)
+}
+
+fn report(findings: &Findings, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    writeln!(out)?;
+    for line in &findings.lines {
+        writeln!(out, "# {line}")?;
+    }
+    for problem in &findings.problems {
+        writeln!(out, "{problem}")?;
+    }
+    Ok(if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ask_wecom(_config: &Config) -> anyhow::Result<Result<Vec<KfAccount>, CallError>> {
+    anyhow::bail!("check --online: the WeCom client is not merged yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(toml: &str, variables: &[(&str, &str)]) -> (String, ExitCode) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(toml.as_bytes()).unwrap();
+        let environment = Environment::new(variables.iter().copied());
+        let mut out = Vec::new();
+        let code = run(&ConfigFile::Named(file.path().to_owned()), false, &environment, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    const GOOD: &str = "[wecom]\ncorp_id = \"ww1\"\ntoken = \"Hushtoken\"\n\
+        encoding_aes_key = \"jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C\"\n\
+        [miniprogram]\napp_id = \"wx1\"\nsecret = \"Hush-mini\"\n";
+
+    #[test]
+    fn every_problem_is_printed_with_its_key_and_fix() {
+        let (text, code) = printed("[wecom]\nsecert = \"x\"", &[("KFBIND_KF__URL", "kfc1")]);
+        assert_eq!(code, ExitCode::FAILURE);
+        for part in ["wecom.secert", "wecom.secret", "kf.url", "miniprogram.app_id", "fix: "] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_good_configuration_is_printed_with_its_secrets_masked() {
+        let (text, code) = printed(GOOD, &[("KFBIND_WECOM__SECRET", "Hush-wecom")]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(!text.contains("Hush") && !text.contains("jWmYm7qr"), "{text}");
+        assert!(text.contains("secret = \"***\"  # KFBIND_WECOM__SECRET"), "{text}");
+    }
+
+    #[test]
+    fn notes_stay_comments_of_the_printed_toml() {
+        let url = ("KFBIND_KF__URL", "https://work.weixin.qq.com/kfid/kfc1");
+        let (text, code) = printed(GOOD, &[("KFBIND_WECOM__SECRET", "x"), url]);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(text.contains("# note: kf.url"), "{text}");
+        assert!(toml::from_str::<toml::Table>(&text).is_ok(), "{text}");
+    }
 }
