@@ -440,3 +440,9 @@ fn a_named_file_must_be_there_and_the_default_one_need_not() {
     let loaded = Config::load(&named, &environment(&[])).ok().unwrap();
     assert_eq!(loaded.config.kf.reconcile_every, Duration::from_mins(2));
 }
+
+#[test]
+fn a_file_from_a_windows_editor_is_read() {
+    let config = good("\u{feff}[kf]\r\nreconcile_every = \"2m\"\r\n", &[]).config;
+    assert_eq!(config.kf.reconcile_every, Duration::from_mins(2));
+}
