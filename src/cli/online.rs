@@ -140,7 +140,8 @@ mod tests {
                 && findings.lines[1].contains("managed through the API, served")
         );
         assert!(
-            findings.lines[2].contains("wkB") && findings.lines[2].contains("not managed through the API")
+            findings.lines[2].contains("wkB")
+                && findings.lines[2].contains("not managed through the API, not served")
         );
     }
 
