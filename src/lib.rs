@@ -6,6 +6,10 @@
 
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod logging;
+pub mod outgoing;
+pub mod wechat;
+pub mod wecom;

@@ -3,9 +3,23 @@
 //! Makes two calls, for an access token and for the accounts, and changes nothing. Who receives in an account is not
 //! asked.
 
-use actors::ports::{CallError, KfAccount};
+use std::sync::Arc;
 
-use crate::config::{Config, Problem};
+use actors::{
+    ports::{CallError, KfAccount, WeCom as _},
+    tally::Tally,
+};
+use secrecy::ExposeSecret;
+
+use crate::{
+    clock::SystemClock,
+    config::{Config, Problem},
+    outgoing::{self, OutgoingError},
+    wecom::{
+        api::errcode,
+        client::{WecomClient, WecomConfig},
+    },
+};
 
 /// What WeCom's answer means.
 #[derive(Debug, Default)]
@@ -14,6 +28,20 @@ pub(super) struct Findings {
     pub(super) lines: Vec<String>,
     /// What is wrong.
     pub(super) problems: Vec<Problem>,
+}
+
+/// Lists the accounts, with an access token fetched for it. The outer error is one of this machine, not of WeCom.
+pub(super) async fn ask(config: &Config) -> Result<Result<Vec<KfAccount>, CallError>, OutgoingError> {
+    let wecom = &config.wecom;
+    let proxy = wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
+    let http = outgoing::client(wecom.request_timeout, proxy)?;
+    let whom = WecomConfig {
+        api_base: wecom.api_base.clone(),
+        corp_id: wecom.corp_id.clone(),
+        secret: wecom.secret.clone(),
+    };
+    let client = WecomClient::new(whom, http, Arc::new(SystemClock), Tally::default());
+    Ok(client.accounts().await)
 }
 
 /// Judges the list of accounts, or the error in its place.
@@ -44,6 +72,8 @@ pub(super) fn judge(config: &Config, listed: Result<Vec<KfAccount>, CallError>) 
     findings
 }
 
+/// The codes for an address that is not on the app's list.
+const ADDRESS_REFUSED: [i64; 2] = [errcode::ADDRESS_NOT_TRUSTED, errcode::ADDRESS_NOT_LISTED];
 const MANAGE: &str =
     "in the WeCom console, 微信客服, API, 通过API管理微信客服账号, assign the account to this app";
 
@@ -82,13 +112,10 @@ fn refusal(error: &CallError) -> Problem {
             "copy the Secret of the app again, and check that wecom.corp_id is the company of that app; \
              repeated wrong ones ban this address for an hour",
         ),
-        CallError::Misconfigured { errcode: 60020, .. } => problem(
-            "wecom.proxy",
-            what,
-            "add the address that WeCom saw to the app's list (企业可信IP), which works after a minute, \
-             or set a proxy whose address is on it",
-        ),
-        CallError::Misconfigured { hint, .. } => problem("wecom.secret", what.clone(), hint.clone()),
+        CallError::Misconfigured { errcode, hint } => {
+            let key = if ADDRESS_REFUSED.contains(errcode) { "wecom.proxy" } else { "wecom.secret" };
+            problem(key, format!("WeCom refuses the app (errcode {errcode})"), hint.clone())
+        }
         CallError::Unreachable(_) => problem(
             "wecom.api_base",
             what,
@@ -112,7 +139,10 @@ mod tests {
     use actors::ids::OpenKfId;
 
     use super::*;
-    use crate::config::Environment;
+    use crate::{
+        config::Environment,
+        outgoing::loopback::{Loopback, Play, Seen},
+    };
 
     fn config(accounts: &str) -> Config {
         let environment = Environment::new([
@@ -129,6 +159,47 @@ mod tests {
 
     fn account(id: &str, api_managed: bool) -> KfAccount {
         KfAccount { account: OpenKfId::new(id), name: "客服".to_owned(), api_managed }
+    }
+
+    const TOKEN: &str = r#"{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}"#;
+
+    /// The findings about a WeCom that answers like this.
+    async fn online(accounts: &str, token: &'static str, list: &'static str) -> Findings {
+        let play = move |seen: &Seen| Play::json(if seen.call() == "gettoken" { token } else { list });
+        let server = Loopback::start(play).await;
+        let mut config = config(accounts);
+        config.wecom.api_base = server.base();
+        judge(&config, ask(&config).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn wecoms_own_list_is_fetched_and_judged() {
+        let list =
+            r#"{"errcode":0,"account_list":[{"open_kfid":"wkA","name":"客服","manage_privilege":true}]}"#;
+        let findings = online("wkB", TOKEN, list).await;
+        assert!(findings.lines.iter().any(|line| line.contains("wkA")), "{findings:?}");
+        assert_eq!(findings.problems.len(), 1, "{findings:?}");
+        assert!(findings.problems[0].what.contains("wkB"), "{findings:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_secret_or_corp_is_told_by_its_key() {
+        for (token, key) in [
+            (r#"{"errcode":40001,"errmsg":"invalid credential"}"#, "wecom.secret"),
+            (r#"{"errcode":40013,"errmsg":"invalid corpid"}"#, "wecom.corp_id"),
+        ] {
+            let findings = online("", token, "{}").await;
+            assert_eq!(findings.problems.first().map(|problem| problem.key.as_str()), Some(key));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_address_that_wecom_saw_is_shown() {
+        let list = r#"{"errcode":60020,"errmsg":"not allow to access from your ip, hint: [1], from ip: 192.0.2.7, more"}"#;
+        let findings = online("", TOKEN, list).await;
+        let problem = findings.problems.first().unwrap();
+        assert_eq!(problem.key, "wecom.proxy");
+        assert!(problem.what.contains("60020") && problem.fix.contains("192.0.2.7"), "{problem}");
     }
 
     #[test]
@@ -167,8 +238,7 @@ mod tests {
 
     #[test]
     fn every_refusal_points_to_a_key() {
-        let misconfigured =
-            |errcode| CallError::Misconfigured { errcode, hint: "from ip: 192.0.2.7".to_owned() };
+        let misconfigured = |errcode| CallError::Misconfigured { errcode, hint: "do this".to_owned() };
         for (error, key) in [
             (CallError::Stopped("wecom.secret is wrong (errcode 40001)".to_owned()), "wecom.secret"),
             (CallError::Stopped("wecom.corp_id is wrong (errcode 40013)".to_owned()), "wecom.corp_id"),
@@ -180,7 +250,5 @@ mod tests {
             let findings = judge(&config(""), Err(error));
             assert_eq!(findings.problems.first().map(|problem| problem.key.as_str()), Some(key));
         }
-        let seen = judge(&config(""), Err(misconfigured(60020)));
-        assert!(seen.problems[0].what.contains("192.0.2.7"), "the address that WeCom saw is shown");
     }
 }
