@@ -1,3 +1,5 @@
+use tokio::io::AsyncWriteExt as _;
+
 use super::{
     loopback::{Loopback, Play},
     *,
@@ -75,6 +77,21 @@ async fn errors_tell_the_cause_but_not_the_url() {
     for text in [format!("{error} {error:?}"), format!("{broken} {broken:?}"), format!("{cut} {cut:?}")] {
         assert!(!text.contains("s3cret"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_no_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+        }
+    });
+    let client = client(PATIENT, None).unwrap();
+    let error = error_of(exchange(client.get(format!("https://{address}/")), 100).await);
+    assert_eq!(error.label(), "connect", "{error}");
+    assert!(error.to_string().contains("corrupt message"), "{error}");
 }
 
 #[tokio::test]

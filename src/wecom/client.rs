@@ -1,12 +1,11 @@
 //! The calls that we make to WeCom: [`actors::ports::WeCom`] over HTTPS.
 //!
-//! What an error code means for the caller is decided here and nowhere else. Nothing is retried but one thing: a call
-//! refused for its access token is repeated once with a new one. Whoever calls knows its own budget.
+//! What an error code means for the caller is decided in `verdict` and nowhere else. Nothing is retried but one thing:
+//! a call refused for its access token is repeated once with a new one. Whoever calls knows its own budget.
 
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use actors::{
@@ -21,22 +20,17 @@ use url::Url;
 
 use super::{
     access_token::{AccessToken, AccessTokens, Issued},
-    api::{self, errcode, page},
+    api::{self, page},
     clock_skew::ClockSkew,
 };
 use crate::outgoing::{self, Answer};
 
-/// The longest answer that is read, in bytes: a page of 1000 texts of 2 KiB, JSON-escaped, is 12 MiB.
-const PAGE_BYTES_MAX: usize = 32 << 20;
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+mod verdict;
+
+use verdict::{Api, TokenFault, failure, token_fault};
+
 /// How many pages of accounts are read: twice the 5000 that a corp may have.
 const ACCOUNT_PAGES_MAX: u32 = 100;
-/// How long 45009 lasts at least.
-const TOO_MANY_CALLS_WAIT: Duration = Duration::from_mins(1);
-/// After 45033 the others must only finish.
-const TOO_MANY_AT_ONCE_WAIT: Duration = Duration::from_secs(1);
-/// How much of WeCom's words is kept, in bytes.
-const ERRMSG_BYTES_MAX: usize = 300;
 /// The state that `service_state/trans` moves a session to: the assistant, that is us.
 const STATE_ASSISTANT: u32 = 1;
 
@@ -77,51 +71,6 @@ pub struct WecomClient {
 impl fmt::Debug for WecomClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WecomClient").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
-/// The calls, as the metrics name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Api {
-    Gettoken,
-    SyncMsg,
-    SendMsg,
-    ServiceStateGet,
-    ServiceStateTrans,
-    CustomerBatchget,
-    AccountList,
-    AddContactWay,
-}
-
-impl Api {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Gettoken => "gettoken",
-            Self::SyncMsg => "sync_msg",
-            Self::SendMsg => "send_msg",
-            Self::ServiceStateGet => "service_state_get",
-            Self::ServiceStateTrans => "service_state_trans",
-            Self::CustomerBatchget => "customer_batchget",
-            Self::AccountList => "account_list",
-            Self::AddContactWay => "add_contact_way",
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Self::Gettoken => "/cgi-bin/gettoken",
-            Self::SyncMsg => "/cgi-bin/kf/sync_msg",
-            Self::SendMsg => "/cgi-bin/kf/send_msg",
-            Self::ServiceStateGet => "/cgi-bin/kf/service_state/get",
-            Self::ServiceStateTrans => "/cgi-bin/kf/service_state/trans",
-            Self::CustomerBatchget => "/cgi-bin/kf/customer/batchget",
-            Self::AccountList => "/cgi-bin/kf/account/list",
-            Self::AddContactWay => "/cgi-bin/kf/add_contact_way",
-        }
-    }
-
-    fn body_bytes_max(self) -> usize {
-        if self == Self::SyncMsg { PAGE_BYTES_MAX } else { ANSWER_BYTES_MAX }
     }
 }
 
@@ -411,58 +360,6 @@ impl WeCom for WecomClient {
 
     fn profiles(&self, customers: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
         Box::pin(self.get_profiles(customers))
-    }
-}
-
-/// What an errcode means for the caller; `None` = done.
-fn failure(api: Api, head: &api::Head) -> Option<CallError> {
-    let errcode = head.errcode;
-    match errcode {
-        0 => return None,
-        // Said before, which is what was wanted.
-        errcode::MSGID_REPEATED if api == Api::SendMsg => return None,
-        _ => {}
-    }
-    let errmsg = head.errmsg.get(..head.errmsg.floor_char_boundary(ERRMSG_BYTES_MAX)).unwrap_or_default();
-    Some(match errcode {
-        errcode::BUSY | errcode::VERSION_CONFLICT | errcode::WRITE_CONFLICT => {
-            CallError::Unreachable(format!("errcode {errcode}: {errmsg}"))
-        }
-        errcode::TOO_MANY_CALLS => CallError::Throttled { errcode, wait: TOO_MANY_CALLS_WAIT },
-        errcode::TOO_MANY_AT_ONCE => CallError::Throttled { errcode, wait: TOO_MANY_AT_ONCE_WAIT },
-        errcode::BAD_SYNC_TOKEN if api == Api::SyncMsg => CallError::SyncTokenRefused(errcode),
-        _ => match errcode::console_hint(errcode, errmsg) {
-            Some(hint) => CallError::Misconfigured { errcode, hint },
-            None => CallError::Refused { errcode, errmsg: errmsg.to_owned() },
-        },
-    })
-}
-
-/// Whether a call failed for its access token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TokenFault {
-    None,
-    /// It isn't taken.
-    Refused,
-    /// It may be older than a right that was granted.
-    IssuedTooEarly,
-}
-
-fn token_fault(error: &CallError) -> TokenFault {
-    match error {
-        CallError::Refused {
-            errcode: errcode::BAD_SECRET | errcode::BAD_ACCESS_TOKEN | errcode::ACCESS_TOKEN_EXPIRED,
-            ..
-        } => TokenFault::Refused,
-        CallError::Misconfigured {
-            errcode:
-                errcode::API_FORBIDDEN
-                | errcode::ACCOUNT_NOT_AUTHORISED
-                | errcode::WRONG_EDITION_INSIDE
-                | errcode::WRONG_EDITION_ALONE,
-            ..
-        } => TokenFault::IssuedTooEarly,
-        _ => TokenFault::None,
     }
 }
 

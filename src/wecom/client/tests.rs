@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use actors::ids::{Cursor, ReplyId, SyncToken, Timestamp};
 use futures_util::future::join_all;
