@@ -3,3 +3,5 @@
 //!
 //! The crate is the outside half: everything that speaks a wire format. The inside, rules and store, is the member
 //! crate `actors`.
+
+pub mod wecom;
