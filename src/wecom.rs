@@ -2,6 +2,8 @@
 //!
 //! Everything here translates between bytes and the types of `actors`; nothing here decides what a message means.
 
+pub mod api;
 pub mod envelope;
+pub mod event;
 pub mod signature;
 mod xml;

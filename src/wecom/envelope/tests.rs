@@ -1,10 +1,3 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helper functions of tests may stop the test"
-)]
-
 use proptest::prelude::*;
 use serde::Deserialize;
 
