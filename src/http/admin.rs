@@ -57,8 +57,7 @@ impl<'p> From<&'p BindingInfo> for BindingBody<'p> {
 pub(crate) async fn bindings(head: Head) -> Result<Response, ApiError> {
     authorize(&head, &[Method::GET, Method::HEAD], "GET, HEAD").await?;
     let names = ["openid", "external_userid", "unionid", "nickname", "limit", "after"];
-    let [openid, customer, unionid, nickname, limit, after] =
-        query::values(&head.query, names, Plus::Space)?;
+    let [openid, customer, unionid, nickname, limit, after] = query::values(&head.query, names, Plus::Space)?;
     if [&openid, &customer, &unionid, &nickname].into_iter().flatten().any(|value| value.is_empty()) {
         // Taken for "all", an empty field of a form would show everybody.
         return Err(ApiError::BadRequest("A query parameter is empty; leave it out instead."));

@@ -18,6 +18,7 @@ use super::{
     query::{self, Plus},
     reply::{self, ApiError, Rfc3339},
     request::Head,
+    stopped,
 };
 
 /// The longest `wait`, in seconds.
@@ -104,12 +105,9 @@ async fn view(head: Head) -> Result<Response, ApiError> {
     let handles = &shared.context.handles;
     let view = match since {
         Some(since) if !wait.is_zero() => {
-            let mut stop = shared.stop.clone();
-            let stopping = stop.wait_for(|stopping| *stopping);
             tokio::select! {
                 view = handles.wait_for_change(&user.openid, since, wait) => view?,
-                // Also where nobody is left to say stop: then nobody would end the wait either.
-                _ = stopping => handles.view(&user.openid).await?,
+                () = stopped(shared.stop.clone()) => handles.view(&user.openid).await?,
             }
         }
         _ => handles.view(&user.openid).await?,
@@ -190,7 +188,9 @@ mod tests {
         for (text, wait_ms) in [("0", 0), ("0.25", 250), ("7", 7_000), ("30", 30_000), ("30.000", 30_000)] {
             assert_eq!(wait_of(text), Ok(Duration::from_millis(wait_ms)), "{text}");
         }
-        for text in ["", "-1", "+1", "30.001", "31", "1e1", "inf", "NaN", "1.", ".5", "1.2.3", "1,5", " 1", "٣"] {
+        for text in
+            ["", "-1", "+1", "30.001", "31", "1e1", "inf", "NaN", "1.", ".5", "1.2.3", "1,5", " 1", "٣"]
+        {
             assert!(wait_of(text).is_err(), "{text}");
         }
         assert!(wait_of(&"9".repeat(5_000)).is_err());

@@ -55,7 +55,10 @@ fn decoded(text: &str, plus: Plus) -> Result<Cow<'_, str>, ApiError> {
     const BAD: ApiError = ApiError::BadRequest("The query is not percent-encoded UTF-8.");
     if plus == Plus::Space && text.contains('+') {
         let spaced = text.replace('+', " ");
-        return percent_decode_str(&spaced).decode_utf8().map(|text| text.into_owned().into()).map_err(|_| BAD);
+        return percent_decode_str(&spaced)
+            .decode_utf8()
+            .map(|text| text.into_owned().into())
+            .map_err(|_| BAD);
     }
     percent_decode_str(text).decode_utf8().map_err(|_| BAD)
 }

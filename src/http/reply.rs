@@ -99,11 +99,9 @@ impl ApiError {
             Self::AlreadyBound => {
                 (StatusCode::CONFLICT, "already-bound", "This user is bound; unbind first to bind anew.")
             }
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The body is longer than limits.body_bytes_max.",
-            ),
+            Self::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is longer than limits.body_bytes_max.")
+            }
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",

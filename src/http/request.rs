@@ -3,18 +3,14 @@
 //! Filters here only extract. Whether something is missing is judged in the handlers, in the contract's order, because
 //! a rejection would fall through to the next route.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use warp::{Filter, Rejection};
 
-use super::{
-    Shared,
-    reply::ApiError,
-    session::UserSession,
-};
+use super::{Shared, reply::ApiError, session::UserSession};
 
 /// How long the answer to a wrong admin key is held back. The right key never waits.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
@@ -40,24 +36,23 @@ pub(crate) struct Head {
 /// Extracts the [`Head`].
 pub(crate) fn head() -> impl Filter<Extract = (Head,), Error = Rejection> + Copy {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::ext::get::<Arrival>()
-        .and(warp::method())
-        .and(query)
-        .and(optional_header("authorization"))
-        .map(|Arrival { shared, peer }, method, query, authorization| Head {
+    warp::ext::get::<Arrival>().and(warp::method()).and(query).and(optional_header("authorization")).map(
+        |Arrival { shared, peer }, method, query, authorization| Head {
             shared,
             peer,
             method,
             query,
             authorization,
-        })
+        },
+    )
 }
 
 /// Extracts a header's first value, if it is there.
 pub(crate) fn optional_header(
     name: &'static str,
-) -> impl Filter<Extract = (Option<HeaderValue>,), Error = Rejection> + Copy {
-    warp::header::value(name).map(Some).or(warp::any().map(|| None)).unify()
+) -> impl Filter<Extract = (Option<HeaderValue>,), Error = Infallible> + Copy {
+    let present = warp::header::value(name).map(Some);
+    present.or(warp::any().map(|| None)).unify()
 }
 
 /// The admin key, kept as its digest: comparing digests takes the same time whatever was sent.
