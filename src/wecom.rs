@@ -2,7 +2,10 @@
 //!
 //! Everything here translates between bytes and the types of `actors`; nothing here decides what a message means.
 
+mod access_token;
 pub mod api;
+pub mod client;
+mod clock_skew;
 pub mod envelope;
 pub mod event;
 pub mod signature;

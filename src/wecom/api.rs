@@ -152,8 +152,11 @@ pub struct AddContactWayAnswer {
 /// Answer of `kf/customer/batchget`.
 #[derive(Debug, Deserialize)]
 pub struct BatchgetAnswer {
+    /// Must be there, as in [`DoneAnswer`], since the list may be missing.
+    #[serde(rename = "errcode")]
+    _errcode: i64,
     /// Those of whom WeCom tells.
-    pub customer_list: Vec<Box<RawValue>>,
+    pub customer_list: Option<Vec<Box<RawValue>>>,
 }
 
 /// A customer in a [`BatchgetAnswer`].
@@ -170,8 +173,11 @@ pub struct CustomerRow {
 /// Answer of `kf/account/list`.
 #[derive(Debug, Deserialize)]
 pub struct AccountListAnswer {
+    /// Must be there, as in [`DoneAnswer`], since the list may be missing.
+    #[serde(rename = "errcode")]
+    _errcode: i64,
     /// Fewer than asked for on the last page.
-    pub account_list: Vec<Box<RawValue>>,
+    pub account_list: Option<Vec<Box<RawValue>>>,
 }
 
 /// An account in an [`AccountListAnswer`].
@@ -237,19 +243,19 @@ mod tests {
 
     #[test]
     fn an_unreadable_row_does_not_hide_the_others() {
-        let text = r#"{"account_list":[{"open_kfid":"wk1","name":null},{"open_kfid":7},
+        let text = r#"{"errcode":0,"account_list":[{"open_kfid":"wk1","name":null},{"open_kfid":7},
             {"open_kfid":"wk2","name":"n","manage_privilege":false,"avatar":{}}]}"#;
         let answer: AccountListAnswer = parse(text).unwrap();
-        let rows: Vec<AccountRow> = readable_rows(&answer.account_list);
+        let rows: Vec<AccountRow> = readable_rows(&answer.account_list.unwrap());
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[0].manage_privilege, rows[1].manage_privilege), (None, Some(false)));
     }
 
     #[test]
     fn raw_control_characters_and_broken_utf_8_are_survived() {
-        let body = b"{\"customer_list\":[{\"external_userid\":\"wm\",\"nickname\":\"a\x01b\xffc\n\"}]}";
+        let body = b"{\"errcode\":0,\"customer_list\":[{\"external_userid\":\"wm\",\"nickname\":\"a\x01b\xffc\n\"}]}";
         let answer: BatchgetAnswer = parse(&body_text(body)).unwrap();
-        let rows: Vec<CustomerRow> = readable_rows(&answer.customer_list);
+        let rows: Vec<CustomerRow> = readable_rows(&answer.customer_list.unwrap());
         assert_eq!(rows[0].nickname.as_deref(), Some("a b\u{fffd}c "));
     }
 

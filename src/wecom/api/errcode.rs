@@ -1,6 +1,6 @@
 //! WeCom's error codes, as far as one of them changes what we do (document 90313).
 //!
-//! Numbers and the hints for the operator; what follows from a code is decided in [`crate::wecom::client`].
+//! Numbers and the hints for the operator; what follows from a code is decided in `client/verdict.rs`.
 
 /// The system is busy.
 pub const BUSY: i64 = -1;

@@ -69,8 +69,8 @@ struct Text {
 
 #[derive(Default, Deserialize)]
 struct Event {
-    #[serde(default)]
-    event_type: String,
+    #[serde(default, rename = "event_type")]
+    kind: String,
     open_kfid: Option<String>,
     external_userid: Option<String>,
     scene: Option<String>,
@@ -152,7 +152,7 @@ fn parse_message(raw: &str, pulled: &OpenKfId) -> Option<KfMessage> {
 }
 
 fn event_content(event: Event) -> Option<KfContent> {
-    Some(match event.event_type.as_str() {
+    Some(match event.kind.as_str() {
         "enter_session" => KfContent::EnterSession {
             scene: filled(event.scene),
             scene_param: filled(event.scene_param),
