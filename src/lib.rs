@@ -4,6 +4,7 @@
 //! The crate is the outside half: everything that speaks a wire format. The inside, rules and store, is the member
 //! crate `actors`.
 
+pub mod http;
 pub mod outgoing;
 pub mod wechat;
 pub mod wecom;

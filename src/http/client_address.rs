@@ -68,8 +68,6 @@ fn address_of(entry: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
-
     use super::*;
 
     fn client(peer: &str, lines: &[&str]) -> String {

@@ -70,8 +70,6 @@ fn counted_as(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
-
     use super::*;
 
     const START_MS: u64 = 1_700_000_000_000;

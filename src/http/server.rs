@@ -52,7 +52,7 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// A connection that for this long has neither a request under way nor brought one to its end doesn't read its
 /// answers. (One that only waits ends with [`HEADER_READ_TIMEOUT`].)
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a failed accept (no file descriptors left, as a rule).
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// At the stop, how long a connection on which no request is under way may still bring one to its end.
@@ -161,11 +161,12 @@ struct RequestId([u8; 32]);
 impl RequestId {
     fn new(ids_of: u64, count: u64) -> Self {
         const HEX: &[u8; 16] = b"0123456789abcdef";
-        let number = u128::from(ids_of) << 64 | u128::from(count);
         let mut digits = [b'0'; 32];
-        for (place, digit) in digits.iter_mut().rev().enumerate() {
-            let nibble = usize::from((number >> (4 * place)) as u8 & 0xf);
-            *digit = HEX.get(nibble).copied().unwrap_or(b'0');
+        let bytes = (u128::from(ids_of) << 64 | u128::from(count)).to_be_bytes();
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 0xf]) {
+                *digit = HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            }
         }
         Self(digits)
     }

@@ -132,8 +132,6 @@ fn take_text<'b>(rest: &mut &'b [u8]) -> Option<&'b str> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "helpers of tests fail loudly")]
-
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000);
