@@ -4,4 +4,5 @@
 //! The crate is the outside half: everything that speaks a wire format. The inside, rules and store, is the member
 //! crate `actors`.
 
+pub mod sim;
 pub mod wecom;
