@@ -23,6 +23,8 @@ use tokio::{
 use super::*;
 use crate::{outgoing, wechat::WechatConfig, wecom::envelope::EnvelopeKey};
 
+mod callbacks;
+
 const NOW_S: u64 = 1_700_000_000;
 const ADMIN_KEY: &str = "admin-key";
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -41,11 +43,19 @@ struct Options {
     admin_api_key: Option<&'static str>,
     logins_per_ip: u32,
     wechat: Option<SocketAddr>,
+    callback_keys: Option<CallbackKeys>,
+    body_bytes_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { admin_api_key: Some(ADMIN_KEY), logins_per_ip: 600, wechat: None }
+        Self {
+            admin_api_key: Some(ADMIN_KEY),
+            logins_per_ip: 600,
+            wechat: None,
+            callback_keys: None,
+            body_bytes_max: 1_024,
+        }
     }
 }
 
@@ -57,18 +67,19 @@ fn context(options: &Options) -> Context {
         app_id: "wx1".to_owned(),
         secret: "secret".to_owned().into(),
     };
-    let key = EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let key = || EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let callback_keys = options.callback_keys.clone();
     Context {
         handles: Handles {},
         session_keys: SessionKeys::new([7; 32]),
-        callback_keys: CallbackKeys::new("ww1", "token", key),
+        callback_keys: callback_keys.unwrap_or_else(|| CallbackKeys::new("ww1", "token", key())),
         wechat: WechatClient::new(wechat, outgoing::client(Duration::from_secs(5), None).unwrap()),
         clock: Arc::new(TestClock(AtomicU64::new(NOW_S * 1000))),
         settings: HttpSettings {
             corp_id: "ww1".to_owned(),
             admin_api_key: options.admin_api_key.map(|key| key.to_owned().into()),
             session_ttl_s: 3_600,
-            body_bytes_max: 1_024,
+            body_bytes_max: options.body_bytes_max,
             logins_per_ip: Rate { count: options.logins_per_ip, window_s: 60 },
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         },
