@@ -168,7 +168,7 @@ fn view_body<'v>(shared: &'v Shared, view: &'v BindingView) -> ViewBody<'v> {
 fn pending_body<'v>(shared: &'v Shared, pending: &'v PendingCode, now: Timestamp) -> PendingBody<'v> {
     PendingBody {
         bind_token: pending.code.as_str(),
-        display: pending.display(),
+        display: pending.display.clone(),
         expires_at: Rfc3339(pending.expires_at),
         expires_in: pending.expires_at.since(now),
         kf: KfBody {
