@@ -47,31 +47,27 @@ impl Sample {
     }
 }
 
-fn sets() -> Vec<Set> {
+async fn sets() -> Vec<Set> {
     let file: Value = serde_json::from_str(include_str!("../../../tests/fixtures/callback.json")).unwrap();
     let text = |set: &Value, name: &str| set.get(name).and_then(Value::as_str).unwrap().to_owned();
     let samples = |set: &Value, name: &str| -> Vec<Sample> {
         set.get(name).and_then(Value::as_array).unwrap().iter().cloned().map(Sample).collect()
     };
-    let sets = file.get("sets").and_then(Value::as_array).unwrap().iter().map(|set| {
+    let mut sets = Vec::new();
+    for set in file.get("sets").and_then(Value::as_array).unwrap() {
         let key = EnvelopeKey::parse(&text(set, "encoding_aes_key")).unwrap();
         let keys = CallbackKeys::new(&text(set, "corp_id"), &text(set, "token"), key);
-        Set {
-            site: Site::new(&Options {
-                callback_keys: Some(keys),
-                body_bytes_max: BODY_BYTES_MAX,
-                ..Options::default()
-            }),
-            valid: samples(set, "valid"),
-            refused: samples(set, "refused"),
-        }
-    });
-    sets.collect()
+        let options =
+            Options { callback_keys: Some(keys), body_bytes_max: BODY_BYTES_MAX, ..Options::default() };
+        let site = Site::new(&options).await;
+        sets.push(Set { site, valid: samples(set, "valid"), refused: samples(set, "refused") });
+    }
+    sets
 }
 
 #[tokio::test]
 async fn an_echo_is_answered_with_exactly_what_was_sent() {
-    for set in sets() {
+    for set in sets().await {
         assert!(!set.valid.is_empty());
         for sample in set.valid.iter().filter(|sample| sample.get("encrypt").len() <= ECHOSTR_CHARS_MAX) {
             let answer = set.site.ask("GET", &sample.path(true), &[], "").await;
@@ -84,7 +80,7 @@ async fn an_echo_is_answered_with_exactly_what_was_sent() {
 
 #[tokio::test]
 async fn an_echo_sent_without_escapes_is_read_all_the_same() {
-    for set in sets() {
+    for set in sets().await {
         let plus = |sample: &&Sample| sample.get("encrypt").contains('+');
         let sample = set.valid.iter().find(plus).unwrap();
         let path = format!("{}&echostr={}", sample.path(false), sample.get("encrypt"));
@@ -95,7 +91,7 @@ async fn an_echo_sent_without_escapes_is_read_all_the_same() {
 
 #[tokio::test]
 async fn an_authentic_callback_is_a_success_even_where_it_makes_no_sense() {
-    for set in sets() {
+    for set in sets().await {
         for sample in &set.valid {
             let answer =
                 set.site.ask("POST", &sample.path(false), &["content-type: text/xml"], &sample.body()).await;
@@ -106,7 +102,7 @@ async fn an_authentic_callback_is_a_success_even_where_it_makes_no_sense() {
 
 #[tokio::test]
 async fn a_bad_callback_is_refused_without_a_word_of_why() {
-    for set in sets() {
+    for set in sets().await {
         assert!(!set.refused.is_empty());
         // That one means the parameter to be sent empty; what the contract says of this is tested below.
         for sample in set.refused.iter().filter(|sample| sample.get("what") != "signature empty") {
@@ -125,7 +121,7 @@ async fn a_bad_callback_is_refused_without_a_word_of_why() {
 
 #[tokio::test]
 async fn a_callback_is_judged_by_its_size_then_its_parameters_then_its_signature() {
-    let set = sets().remove(0);
+    let set = sets().await.remove(0);
     let sample = set.valid.first().unwrap();
     let (path, body) = (sample.path(false), sample.body());
     assert!(encrypted_of(body.as_bytes()).is_ok());
@@ -145,4 +141,30 @@ async fn a_callback_is_judged_by_its_size_then_its_parameters_then_its_signature
     ] {
         assert_eq!(set.site.ask("POST", path, &[], body).await.status, status, "{path} {body}");
     }
+}
+
+/// The callbacks of this result, as the metrics tell it.
+fn counted(site: &Site, result: &'static str) -> u64 {
+    site.shared.context.handles.tally().callbacks.get_or_create(&[("result", result)]).get()
+}
+
+#[tokio::test]
+async fn an_event_is_passed_on_and_every_callback_is_counted() {
+    let site = Site::new(&Options::default()).await;
+    let key = EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let send = async |message: &str, token: &str| {
+        let encrypt = key.seal([1; 16], message.as_bytes(), "ww1");
+        let signature = crate::wecom::signature::sign(token, "1700000000", "n", &encrypt);
+        let path = format!("{PATH}?msg_signature={signature}&timestamp=1700000000&nonce=n");
+        site.ask("POST", &path, &[], &envelope_xml("ww1", &encrypt)).await.status
+    };
+    let other = "<xml><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[enter_agent]]></Event></xml>";
+    assert_eq!(send(other, "token").await, 200);
+    assert_eq!(counted(&site, "ignored"), 1);
+    assert_eq!(send("no xml", "token").await, 200);
+    assert_eq!(counted(&site, "unreadable"), 1);
+    assert_eq!(site.shared.callback_watch.key_to_check(NOW_S * 1000), None);
+    assert_eq!(send(other, "another token").await, 403);
+    assert_eq!(counted(&site, "bad_signature"), 1);
+    assert_eq!(site.shared.callback_watch.key_to_check(NOW_S * 1000), Some("wecom.token"));
 }
