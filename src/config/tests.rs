@@ -306,10 +306,10 @@ fn secrets_are_neither_in_debug_nor_in_what_check_prints() {
 #[test]
 fn no_problem_shows_a_secret() {
     let problems = bad(
-        "[admin]\napi_key = \"Hush-short\"\n[webhooks]\nsecret = \"Hush-hook\"",
+        "[admin]\napi_key = \"Hush \\u00e9\"\n[webhooks]\nsecret = \"Hush-hook\"",
         &[
             ("KFBIND_WECOM__SECRET", "Hush with spaces"),
-            ("KFBIND_WECOM__TOKEN", "Hush-token"),
+            ("KFBIND_WECOM__TOKEN", "Hush token"),
             ("KFBIND_WECOM__TOKEN_PREVIOUS", "Hush-token-that-is-much-too-long-for-one"),
             ("KFBIND_WECOM__ENCODING_AES_KEY", "Hushhush"),
             ("KFBIND_WECOM__ENCODING_AES_KEY_PREVIOUS", "Hushhush"),
