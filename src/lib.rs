@@ -12,5 +12,6 @@ pub mod demo;
 pub mod http;
 pub mod logging;
 pub mod outgoing;
+pub mod sim;
 pub mod wechat;
 pub mod wecom;
