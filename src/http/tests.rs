@@ -597,6 +597,30 @@ async fn a_body_that_never_comes_ends_with_the_grace() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_never_finished_is_not_waited_for() {
+    let server = running(DEADLINE / 2).await;
+    let mut half_sent = server.send(b"GET /healthz HTTP/1.1\r\nhost").await;
+    // From here the time-outs pass as soon as all there is to do is to wait.
+    tokio::time::pause();
+    to_end(&mut half_sent).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_not_kept() {
+    const REQUESTS: usize = 4_000;
+    let server = running(DEADLINE / 2).await;
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(REQUESTS);
+    let mut deaf = server.send(&request).await;
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    let mut answers = Vec::new();
+    // It may end with a reset: there were requests that nobody read.
+    drop(within(deaf.read_to_end(&mut answers)).await);
+    let answered = String::from_utf8_lossy(&answers).matches("HTTP/1.1 200").count();
+    assert!((1..REQUESTS).contains(&answered), "{answered} answers");
+}
+
+#[tokio::test]
 async fn a_panic_becomes_a_500() {
     let panicking = std::future::poll_fn(|_| panic!("on purpose"));
     assert_eq!(server::guarded(panicking).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
