@@ -16,7 +16,6 @@ use std::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::AbortHandle};
 
 use super::*;

@@ -148,6 +148,15 @@ async fn events_name_account_and_customer_inside_only() {
 }
 
 #[tokio::test]
+async fn the_consoles_link_takes_no_parameter() {
+    let rig = Rig::quiet().await;
+    let link = rig.sim.console_link("wkTWO");
+    assert!(rig.sim.customer("li").opens(&format!("{link}?scene_param=t")).is_some());
+    let event = pull(&rig, "wkTWO", &Value::Null, 9).await["msg_list"][0]["event"].clone();
+    assert_eq!((&event["scene"], event.get("scene_param")), (&json!(""), None));
+}
+
+#[tokio::test]
 async fn a_session_under_way_may_swallow_the_entry() {
     let rig = Rig::quiet().await;
     let li = rig.sim.customer("li");

@@ -74,6 +74,16 @@ async fn a_state_of_a_person_forbids_sending_and_other_states_may() {
 }
 
 #[tokio::test]
+async fn a_session_may_begin_with_a_person() {
+    let rig = Rig::quiet().await;
+    rig.sim.switch(|switches| switches.new_session_state = 3);
+    let li = rig.sim.customer("li");
+    li.says("wkONE", "hello");
+    assert_eq!(rig.sim.service_state(&li, "wkONE"), 3);
+    assert_eq!(rig.errcode(Api::SendMsg, text(&li, "", "x")).await, 95018);
+}
+
+#[tokio::test]
 async fn states_change_along_the_arrows_only() {
     let rig = Rig::quiet().await;
     let li = rig.sim.customer("li");
