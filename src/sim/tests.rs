@@ -299,6 +299,12 @@ fn a_plan_draws_the_same_faults_from_the_same_seed() {
     assert_eq!(weather, draw(FaultPlan::weather(7)));
     assert_ne!(weather, draw(FaultPlan::weather(8)));
     assert!(weather.iter().any(|(fault, _, _)| fault.is_some()));
+    let drawn_for = |api| {
+        let mut faults = faults::Faults::default();
+        faults.set_plan(Some(FaultPlan::weather(7)));
+        (0..400).map(|_| faults.next(api).is_some()).collect::<Vec<_>>()
+    };
+    assert_ne!(drawn_for(Api::SyncMsg), drawn_for(Api::SendMsg), "each interface has draws of its own");
     // Another probability of one purpose leaves what is drawn for the others alone.
     let wetter = draw(FaultPlan { http_5xx: 0.5, duplicate_callbacks: 1.0, ..FaultPlan::weather(7) });
     for ((calm, before, empty), (storm, after, still_empty)) in weather.iter().zip(&wetter) {
