@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{broadcast, watch},
@@ -323,7 +323,14 @@ impl Sim {
         self.shared.read(|world| world.accounts.iter().map(length).collect())
     }
 
-    /// Puts anything at all into an account's stream, such as a message that can't be read.
+    /// Puts a message into an account's stream of which no field has the type that it should have.
+    pub fn unreadable_message(&self, account: &str) {
+        let message =
+            json!({"msgid": 17, "send_time": "yesterday", "origin": [], "msgtype": null, "text": 0});
+        self.raw_message(account, message);
+    }
+
+    /// Puts anything at all into an account's stream.
     pub fn raw_message(&self, account: &str, message: Value) {
         self.shared.change(|world| {
             let now_s = world.now_s();

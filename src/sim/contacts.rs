@@ -7,7 +7,7 @@ use super::{
     gate::Request,
     options::Servicer,
     people::{CodeKind, within},
-    world::{Answer, Link, Refused, World},
+    world::{Account, Answer, Link, Refused, World},
 };
 
 const CUSTOMERS_MAX: usize = 100;
@@ -116,17 +116,32 @@ impl World {
 
     /// The link of an account and a scene, always the same.
     pub(super) fn link(&mut self, open_kfid: &str, scene: &str) -> String {
-        let public_id = self.ids.named(&format!("kfc/{open_kfid}"), "kfc", 20);
+        let public_id = self.public_id(open_kfid);
         let enc_scene = self.ids.named(&format!("link/{open_kfid}/{scene}"), "ENC", 40);
         let link = Link { account: open_kfid.to_owned(), scene: scene.to_owned() };
         self.links.insert(enc_scene.clone(), link);
         format!("https://work.weixin.qq.com/kf/{public_id}?enc_scene={enc_scene}")
     }
 
+    /// The link that the console shows: without a scene, so that nothing can be appended.
+    pub(super) fn console_link(&self, open_kfid: &str) -> String {
+        format!("https://work.weixin.qq.com/kfid/{}", self.public_id(open_kfid))
+    }
+
+    /// The `kfc…` in links, easily taken for the `open_kfid`.
+    fn public_id(&self, open_kfid: &str) -> String {
+        self.ids.named(&format!("kfc/{open_kfid}"), "kfc", 20)
+    }
+
     /// What a tap on a link leads to: the link and its `scene_param`. `None` where WeCom finds it altered.
     pub(super) fn opened_link(&self, address: &str) -> Option<(Link, Option<String>)> {
         let address = url::Url::parse(address).ok()?;
         let is_ours = address.scheme() == "https" && address.host_str() == Some("work.weixin.qq.com");
+        if let Some(public_id) = address.path().strip_prefix("/kfid/").filter(|_| is_ours) {
+            let is_it = |account: &&Account| self.public_id(&account.open_kfid) == public_id;
+            let account = self.accounts.iter().find(is_it)?.open_kfid.clone();
+            return Some((Link { account, scene: String::new() }, None));
+        }
         let mut enc_scene = None;
         let mut scene_param = None;
         for (name, value) in address.query_pairs() {
@@ -137,7 +152,7 @@ impl World {
             }
         }
         let link = self.links.get(&enc_scene?)?.clone();
-        let path = format!("/kf/{}", self.ids.named(&format!("kfc/{}", link.account), "kfc", 20));
+        let path = format!("/kf/{}", self.public_id(&link.account));
         (is_ours && address.path() == path).then_some((link, scene_param))
     }
 

@@ -92,7 +92,14 @@ impl World {
     pub(super) fn doorbell_xml(&mut self, open_kfid: &str) -> String {
         let now_s = self.now_s();
         let token = self.ids.next("sync_token", "ENC", 48);
-        self.sync_tokens.retain(|_, token| now_s < token.made_s + SYNC_TOKEN_LIFE_S);
+        let is_old = |token: &SyncToken| now_s >= token.made_s + SYNC_TOKEN_LIFE_S;
+        while let Some(oldest) = self.sync_tokens_by_age.front()
+            && self.sync_tokens.get(oldest).is_none_or(is_old)
+        {
+            self.sync_tokens.remove(oldest);
+            self.sync_tokens_by_age.pop_front();
+        }
+        self.sync_tokens_by_age.push_back(token.clone());
         self.sync_tokens.insert(token.clone(), SyncToken { account: open_kfid.to_owned(), made_s: now_s });
         let account = if self.switches.nameless_doorbells {
             String::new()

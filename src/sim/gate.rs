@@ -111,6 +111,12 @@ impl Gate {
         }
     }
 
+    /// How many calls of this interface are open.
+    #[cfg(test)]
+    pub(super) fn open_now(&self, api: Api) -> usize {
+        self.open.get(&api).copied().unwrap_or(0)
+    }
+
     /// The next call with any of today's tokens finds it expired (42001).
     pub(super) fn expire_tokens(&mut self) {
         for token in self.tokens.values_mut() {

@@ -116,9 +116,10 @@ impl World {
         body: (&str, Value),
     ) -> String {
         let now_s = self.now_s();
+        let first_state = self.switches.new_session_state;
         let session = self.session(customer, open_kfid);
         if session.state(now_s) == 4 {
-            session.set_state(0, None);
+            session.set_state(first_state, Some("fakeServicerOne".into()));
             session.was_queued = false;
             session.was_taken = false;
         }

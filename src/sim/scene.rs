@@ -48,6 +48,12 @@ impl Sim {
         self.shared.change(|world| world.link(account, scene))
     }
 
+    /// The link of an account as the console shows it: it takes no `scene_param`.
+    #[must_use]
+    pub fn console_link(&self, account: &str) -> String {
+        self.shared.read(|world| world.console_link(account))
+    }
+
     // ---- Sessions ----
 
     /// Puts a session into a state, as if it had come there by itself. One that hasn't begun begins now, unless the

@@ -31,6 +31,8 @@ pub struct Switches {
     pub queue_to_assistant: bool,
     /// Whether `trans` to the state that the session is in already is taken; else 95016.
     pub trans_to_same_state: bool,
+    /// The state in which a session begins: 0, or 3 where the console's 接待方式 is 人工接待 and someone is online.
+    pub new_session_state: u8,
     /// `send_msg` answers 0, nobody hears it, and `msg_send_fail` with this `fail_type` follows.
     pub delivery_fails: Option<u32>,
     /// The same with `fail_type` 13, for texts that speak of 密码, 验证码 or 账号密码 only.
@@ -82,6 +84,7 @@ impl Default for Switches {
             refuse_send_in: BTreeSet::new(),
             queue_to_assistant: false,
             trans_to_same_state: false,
+            new_session_state: 0,
             delivery_fails: None,
             withhold_credentials: false,
             open_session_swallows_entry: false,

@@ -98,10 +98,12 @@ pub(super) struct World {
     pub(super) accounts: Vec<Account>,
     pub(super) people: BTreeMap<String, Person>,
     /// By customer and account.
-    pub(super) sessions: HashMap<(String, String), Session>,
+    pub(super) sessions: BTreeMap<(String, String), Session>,
     pub(super) event_codes: HashMap<String, EventCode>,
     pub(super) cursors: HashMap<String, CursorAt>,
     pub(super) sync_tokens: HashMap<String, SyncToken>,
+    /// The same tokens, oldest first.
+    pub(super) sync_tokens_by_age: VecDeque<String>,
     pub(super) links: HashMap<String, Link>,
     pub(super) login_codes: HashMap<String, LoginCode>,
     /// How many subscribe messages a user still accepts, by openid and template.
@@ -126,10 +128,11 @@ impl World {
             key,
             accounts: Vec::new(),
             people: BTreeMap::new(),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             event_codes: HashMap::new(),
             cursors: HashMap::new(),
             sync_tokens: HashMap::new(),
+            sync_tokens_by_age: VecDeque::new(),
             links: HashMap::new(),
             login_codes: HashMap::new(),
             accepted: HashMap::new(),
@@ -235,7 +238,10 @@ impl World {
     /// Puts a message into an account's stream and rings, where the account is the API's.
     pub(super) fn append(&mut self, open_kfid: &str, send_time: u64, message: Value) {
         let arrived_s = self.now_s();
-        let Some(account) = self.account_mut(open_kfid) else { return };
+        let Some(account) = self.account_mut(open_kfid) else {
+            tracing::warn!(open_kfid, "a message to a kf account that the simulator doesn't have");
+            return;
+        };
         if !account.api_managed {
             // Such an account's messages go to WeCom's own reception; the API never sees them.
             return;
