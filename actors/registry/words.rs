@@ -129,7 +129,9 @@ mod tests {
         match long.len() - short.len() {
             0 => {
                 let swapped = match (short_rest.as_slice(), long_rest.as_slice()) {
-                    ([a, b, s @ ..], [c, d, l @ ..]) => a == d && b == c && s == l,
+                    ([first, second, behind @ ..], [other_first, other_second, other_behind @ ..]) => {
+                        (first, second, behind) == (other_second, other_first, other_behind)
+                    }
                     _ => false,
                 };
                 swapped || rest_of(&short_rest, 1) == rest_of(&long_rest, 1)
