@@ -18,13 +18,17 @@ mod texts;
 /// are the beginnings of paths. A module may always name itself, and one without a row names nobody.
 const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ("main", &["cli", "config::Environment"]),
-    ("cli", &["app", "config", "demo", "logging", "wecom", "outgoing", "actors::ids", "actors::ports"]),
-    ("app", &["actors", "config", "http", "logging", "outgoing", "wechat", "wecom"]),
+    (
+        "cli",
+        &["app", "clock", "config", "demo", "logging", "wecom", "outgoing", "actors::ids", "actors::ports"],
+    ),
+    ("app", &["actors", "clock", "config", "http", "logging", "outgoing", "wechat", "wecom"]),
     ("http", &["actors", "wechat", "wecom"]),
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
     ("wechat", &["actors::ids", "outgoing"]),
     ("sim", &["wecom::signature", "wecom::envelope", "wecom::api", "outgoing"]),
     ("demo", &["app", "config", "outgoing", "sim"]),
+    ("clock", &["actors::ports"]),
     ("logging", &["config"]),
 ];
 
@@ -32,8 +36,8 @@ const SRC_IMPORTS: &[(&str, &[&str])] = &[
 const ACTORS_IMPORTS: &[(&str, &[&str])] = &[
     ("callback", &["ids", "messages", "policy", "ports", "tally"]),
     ("kf_sync", &["backoff", "ids", "messages", "policy", "ports", "tally"]),
-    ("notifier", &["backoff", "ids", "messages", "policy", "ports", "tally"]),
-    ("registry", &["ids", "messages", "policy", "ports", "tally"]),
+    ("notifier", &["backoff", "ids", "messages", "policy", "ports", "tally", "texts"]),
+    ("registry", &["ids", "messages", "policy", "ports", "tally", "texts"]),
     ("registry::store", &["durability", "ids"]),
     (
         "system",
