@@ -11,4 +11,15 @@ pub mod messages;
 pub mod system;
 pub mod tally;
 
-pub mod registry;
+mod backoff;
+mod callback;
+mod durability;
+mod kf_sync;
+mod notifier;
+mod registry;
+mod texts;
+
+pub use registry::{RegistryOptions, StoreError};
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,13 +1,13 @@
 //! The whole conversation between the actors on one page.
 //!
 //! ```text
-//!  http callback ──Deliver (call)──▶ Callback ──Nudge, AuthChange (cast)──▶ KfSync ─┐ Tick, Fetched, Committed,
-//!                                                                            ▲     │ Listed … (to itself)
+//!  http callback ──Deliver (call)──▶ Callback ──Nudge, AuthChange (cast)──▶ KfSync ─┐ Tick, Loaded, Fetched,
+//!                                                                            ▲     │ Committed … (to itself)
 //!                                                                            └─────┘
-//!  http binding ──Issue, Unbind … (call)──▶ Registry ◀──CommitPage, SaveLink (call)── KfSync
+//!  http binding ──Issue, Unbind … (call)──▶ Registry ◀──Cursor, CommitPage, SaveLink (call)── KfSync
 //!                                           │     ▲
-//!                         OutboxGrew (cast) ▼     │ Outbox (call), Settle, SaveProfiles (cast)
-//!                                           Notifier ─┐ Done, Due (to itself)
+//!                         OutboxGrew (cast) ▼     │ Outbox, SaveProfiles (call), Settle (cast)
+//!                                           Notifier ─┐ Loaded, Sent, LookedUp, Tick (to itself)
 //!                                              ▲──────┘
 //!  http health ──Observe (call)──▶ each of them
 //! ```
@@ -19,7 +19,6 @@ use ractor::RpcReplyPort;
 
 use crate::{
     ids::{BindCode, Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId},
-    policy::CodeFormat,
     ports::{CallError, CallbackEvent, KfAccount, Page, Profile, Reply},
 };
 
@@ -64,6 +63,13 @@ pub enum KfSyncMessage {
     },
     /// To itself: look at what is due.
     Tick,
+    /// To itself: the registry told where to go on; `None` if it did not answer.
+    Loaded {
+        /// In which account.
+        account: OpenKfId,
+        /// What is stored.
+        state: Option<CursorState>,
+    },
     /// To itself: WeCom answered a pull.
     Fetched {
         /// Of which account.
@@ -93,9 +99,9 @@ pub enum KfSyncMessage {
 pub struct PageFate {
     /// Whether WeCom has more.
     pub has_more: bool,
-    /// Whether the cursor moved; more without a move would never end.
-    pub moved: bool,
-    /// Where the next page begins.
+    /// Whether there was nothing on the page.
+    pub is_empty: bool,
+    /// Where the next page begins, if WeCom named it.
     pub cursor: Option<Cursor>,
 }
 
@@ -142,9 +148,11 @@ pub enum RegistryMessage {
     /// Decide a page's messages, and keep effects, answers and cursor together.
     CommitPage(Box<PageCommit>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep what WeCom tells of customers.
-    SaveProfiles(Vec<Profile>, Option<RpcReplyPort<Result<(), Refusal>>>),
+    SaveProfiles(Vec<Profile>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep the kf link.
     SaveLink(KfLink, RpcReplyPort<Result<(), Refusal>>),
+    /// Where to go on in an account, and the sync token kept with it.
+    Cursor(OpenKfId, RpcReplyPort<CursorState>),
     /// The outbox from this entry on, oldest first.
     Outbox {
         /// The first sequence number wanted.
@@ -221,6 +229,15 @@ pub enum UnbindBy {
     Admin,
 }
 
+/// See [`RegistryMessage::Cursor`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CursorState {
+    /// Where the next page begins; `None` = the oldest message that WeCom keeps.
+    pub cursor: Option<Cursor>,
+    /// The newest sync token, live or not.
+    pub sync_token: Option<SyncToken>,
+}
+
 /// See [`RegistryMessage::CommitPage`].
 #[derive(Clone, Debug)]
 pub struct PageCommit {
@@ -237,20 +254,12 @@ pub struct PageCommit {
 pub struct PendingCode {
     /// What to type.
     pub code: BindCode,
-    /// Its format.
-    pub format: CodeFormat,
+    /// The same as the eye likes it: digits split near the middle, other formats not at all.
+    pub display: String,
     /// When it ends.
     pub expires_at: Timestamp,
     /// Where to type it.
     pub link: KfLink,
-}
-
-impl PendingCode {
-    /// The code as the eye likes it: digits split near the middle, other formats not at all.
-    #[must_use]
-    pub fn display(&self) -> String {
-        crate::registry::display(self.format, self.code.as_str())
-    }
 }
 
 /// A binding, as told to the outside.
@@ -347,17 +356,24 @@ pub enum OutboxTask {
 pub enum NotifierMessage {
     /// The outbox has new entries.
     OutboxGrew,
-    /// To itself: the entries that it asked for.
-    Loaded(Vec<OutboxEntry>),
-    /// To itself: an attempt at the first entry of this customer's queue has ended.
-    Done {
-        /// Which.
-        seq: u64,
+    /// To itself: the entries that it asked for; `None` if the registry did not answer.
+    Loaded(Option<Vec<OutboxEntry>>),
+    /// To itself: an attempt at this customer's first entry has ended.
+    Sent {
+        /// Whose.
+        customer: ExternalUserId,
         /// How.
-        outcome: Attempt,
+        attempt: Attempt,
     },
-    /// To itself: a customer's wait is over.
-    Due(ExternalUserId),
+    /// To itself: an attempt at finding out who these customers are has ended.
+    LookedUp {
+        /// The entries.
+        seqs: Vec<u64>,
+        /// How.
+        attempt: Attempt,
+    },
+    /// To itself: look at what is due.
+    Tick,
     /// Begin nothing new; answer when nothing is under way.
     Drain(RpcReplyPort<()>),
     /// Answer that you are alive.
@@ -369,8 +385,8 @@ pub enum NotifierMessage {
 pub enum Attempt {
     /// Done.
     Done,
-    /// Never going to work.
-    GivenUp,
+    /// Never going to work, for this reason (a label of the metric).
+    GivenUp(&'static str),
     /// Perhaps later.
     Later(CallError),
 }

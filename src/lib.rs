@@ -3,3 +3,13 @@
 //!
 //! The crate is the outside half: everything that speaks a wire format. The inside, rules and store, is the member
 //! crate `actors`.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod logging;
+pub mod outgoing;
+pub mod wechat;
+pub mod wecom;

@@ -1,0 +1,271 @@
+//! The kf-sync actor holds the cursors and pulls pages. Nudges say only "look again"; a timer nudges too, so a lost
+//! callback is harmless, and the rare path is the only path.
+//!
+//! The actor never waits inside `handle`: a pull is a task that reports back as a message, one page per message, so
+//! that stopping and observing are always answered at once. What messages mean is the registry's work. Which pull
+//! may go out when is in `kf_sync/schedule.rs`, which accounts and which link in `kf_sync/served.rs`.
+
+use std::{sync::Arc, time::Duration};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
+use tokio::time::Instant;
+
+use crate::{
+    ids::OpenKfId,
+    messages::{CursorState, KfLink, KfSyncMessage, PageCommit, PageFate, RegistryMessage},
+    policy::SyncPolicy,
+    ports::{CallError, Clock, Entropy, Page, PullRequest, WeCom},
+    tally::{Tally, count},
+};
+
+mod account;
+mod schedule;
+mod served;
+
+use account::{Account, Phase};
+use schedule::Schedule;
+use served::Served;
+
+/// How long the registry may take for a page, in milliseconds. Longer, and the page is pulled again.
+const COMMIT_TIMEOUT_MS: u64 = 30_000;
+/// So many empty pages in a row, each with more to come, and the next one waits.
+const EMPTY_PAGES_MAX: u32 = 50;
+
+/// The kf-sync actor.
+pub(crate) struct KfSync;
+
+/// What it is started with.
+pub(crate) struct KfSyncOptions {
+    pub(crate) registry: ActorRef<RegistryMessage>,
+    pub(crate) wecom: Arc<dyn WeCom>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tally: Tally,
+    pub(crate) policy: SyncPolicy,
+    pub(crate) link: Option<KfLink>,
+}
+
+/// What it holds.
+pub(crate) struct KfSyncState {
+    registry: ActorRef<RegistryMessage>,
+    wecom: Arc<dyn WeCom>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tally: Tally,
+    served: Served,
+    schedule: Schedule,
+    /// When the pending tick comes; one is enough.
+    tick_at: Option<Instant>,
+    draining: Option<RpcReplyPort<()>>,
+}
+
+impl Actor for KfSync {
+    type Msg = KfSyncMessage;
+    type State = KfSyncState;
+    type Arguments = KfSyncOptions;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        options: KfSyncOptions,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let every = Duration::from_millis(options.policy.reconcile_every_ms);
+        let state = KfSyncState {
+            registry: options.registry,
+            wecom: options.wecom,
+            clock: options.clock,
+            entropy: options.entropy,
+            tally: options.tally,
+            schedule: Schedule::new(every),
+            served: Served::new(options.policy, options.link, Instant::now()),
+            tick_at: None,
+            draining: None,
+        };
+        myself.cast(KfSyncMessage::Tick)?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = Instant::now();
+        match message {
+            KfSyncMessage::Nudge { account, sync_token } => {
+                let sync_token = sync_token.filter(|token| token.is_live(state.clock.now()));
+                let known = state.served.nudge(account.as_ref(), sync_token, now);
+                count(&state.tally.callbacks, "result", if known { "accepted" } else { "unserved" });
+            }
+            KfSyncMessage::AuthChange { added, removed } => {
+                count(&state.tally.callbacks, "result", "accepted");
+                state.served.auth_change(added, &removed, now);
+            }
+            KfSyncMessage::Tick => state.tick_at = None,
+            KfSyncMessage::Loaded { account, state: stored } => state.loaded(&account, stored, now),
+            KfSyncMessage::Fetched { account, result } => state.fetched(&myself, &account, result, now),
+            KfSyncMessage::Committed { account, outcome } => state.committed(&account, outcome, now),
+            KfSyncMessage::Listed(result) => state.served.listed(result, now, state.entropy.as_ref()),
+            KfSyncMessage::LinkMade(result) => state.served.link_made(result, now, state.entropy.as_ref()),
+            KfSyncMessage::Drain(reply) => state.draining = Some(reply),
+            KfSyncMessage::Observe(reply) => drop(reply.send(state.served.report())),
+        }
+        if state.draining.is_none() {
+            state.start_what_is_due(&myself, now);
+        } else if !state.served.accounts().any(Account::is_busy)
+            && let Some(reply) = state.draining.take()
+        {
+            let _ = reply.send(());
+            myself.stop(None);
+        }
+        Ok(())
+    }
+}
+
+impl KfSyncState {
+    /// Begins every call that may go out now, and sets the alarm for the next one that may not yet.
+    fn start_what_is_due(&mut self, myself: &ActorRef<KfSyncMessage>, now: Instant) {
+        if self.served.begin_listing(now) {
+            let wecom = Arc::clone(&self.wecom);
+            tell(myself, async move { KfSyncMessage::Listed(wecom.accounts().await) });
+        }
+        if let Some(work) = self.served.begin_link(now) {
+            let (wecom, registry) = (Arc::clone(&self.wecom), self.registry.clone());
+            tell(myself, async move { KfSyncMessage::LinkMade(work.run(wecom.as_ref(), &registry).await) });
+        }
+        for account in self.schedule.choose(&mut self.served, self.clock.now(), now) {
+            self.pull(myself, &account);
+        }
+        let next = [self.schedule.next_at(&self.served, self.clock.now(), now), self.served.next_at()]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(next) = next
+            && self.tick_at.is_none_or(|at| next < at)
+        {
+            self.tick_at = Some(next);
+            // The task is left alone: it ends by itself, and a tick too many does nothing.
+            drop(myself.send_after(next.duration_since(now), || KfSyncMessage::Tick));
+        }
+    }
+
+    fn pull(&mut self, myself: &ActorRef<KfSyncMessage>, id: &OpenKfId) {
+        let now = self.clock.now();
+        let Some(account) = self.served.account_mut(id) else { return };
+        let (wecom, registry) = (Arc::clone(&self.wecom), self.registry.clone());
+        let known = account.cursor.clone();
+        let sync_token = account.sync_token.clone().filter(|token| token.is_live(now));
+        let id = id.clone();
+        if let Some(cursor) = known {
+            account.pulled_with = (cursor.clone(), sync_token.clone());
+            let request = PullRequest { account: id.clone(), cursor, sync_token };
+            tell(
+                myself,
+                async move { KfSyncMessage::Fetched { account: id, result: wecom.pull(request).await } },
+            );
+        } else {
+            account.phase = Phase::Loading;
+            tell(myself, async move {
+                let state = call_t!(registry, RegistryMessage::Cursor, COMMIT_TIMEOUT_MS, id.clone()).ok();
+                KfSyncMessage::Loaded { account: id, state }
+            });
+        }
+    }
+
+    fn loaded(&mut self, id: &OpenKfId, state: Option<CursorState>, now: Instant) {
+        let Some(account) = self.served.account_mut(id) else { return };
+        account.phase = Phase::Idle;
+        match state {
+            Some(state) => {
+                account.cursor = Some(state.cursor);
+                account.offer_token(state.sync_token);
+                account.due_at = now;
+            }
+            None => account.due_at = now + Duration::from_secs(1),
+        }
+        account.dirty = true;
+    }
+
+    fn fetched(
+        &mut self,
+        myself: &ActorRef<KfSyncMessage>,
+        id: &OpenKfId,
+        result: Result<Page, CallError>,
+        now: Instant,
+    ) {
+        let wall = self.clock.now();
+        let Some(account) = self.served.account_mut(id) else { return };
+        match result {
+            Ok(page) => {
+                count(&self.tally.sync_pulls, "result", "ok");
+                account.succeeded(wall);
+                account.phase = Phase::Committing;
+                let fate = PageFate {
+                    has_more: page.has_more,
+                    is_empty: page.messages.is_empty() && page.unreadable.is_empty(),
+                    cursor: page.next_cursor.clone(),
+                };
+                let commit = PageCommit { account: id.clone(), page, sync_token: account.sync_token.clone() };
+                let (registry, id) = (self.registry.clone(), id.clone());
+                tell(myself, async move {
+                    let done =
+                        call_t!(registry, RegistryMessage::CommitPage, COMMIT_TIMEOUT_MS, Box::new(commit));
+                    let outcome = matches!(done, Ok(Ok(()))).then_some(fate);
+                    KfSyncMessage::Committed { account: id, outcome }
+                });
+            }
+            Err(error) => {
+                account.phase = Phase::Idle;
+                let label = account.failed(&error, now, self.entropy.as_ref());
+                count(&self.tally.sync_pulls, "result", label);
+                match &error {
+                    // The calls of all accounts are counted together.
+                    CallError::Throttled { wait, .. } => self.schedule.pause(now + *wait),
+                    // A wrong token counts as none.
+                    CallError::SyncTokenRefused(_) => self.schedule.spend(now),
+                    _ => {}
+                }
+                tracing::warn!(account = %id, error = %error, result = label, "a pull failed; it is tried again");
+            }
+        }
+    }
+
+    fn committed(&mut self, id: &OpenKfId, outcome: Option<PageFate>, now: Instant) {
+        let Some(account) = self.served.account_mut(id) else { return };
+        account.phase = Phase::Idle;
+        let Some(fate) = outcome else {
+            // The page may or may not be on the disk: ask where to go on.
+            account.cursor = None;
+            account.dirty = true;
+            account.due_at = now + Duration::from_secs(1);
+            return;
+        };
+        let before = account.cursor.clone().flatten();
+        let moved = fate.cursor.is_some() && fate.cursor != before;
+        if moved {
+            account.cursor = Some(fate.cursor);
+        }
+        account.empty_pages = if fate.is_empty { account.empty_pages + 1 } else { 0 };
+        if fate.has_more && (!moved || account.empty_pages >= EMPTY_PAGES_MAX) {
+            // More without progress would never end. The next nudge or the timer looks again.
+            count(&self.tally.sync_pulls, "result", "stuck");
+            tracing::warn!(account = %id, "WeCom has more, but the cursor does not move: waiting");
+            account.back_off(now, self.entropy.as_ref());
+            account.empty_pages = 0;
+            account.dirty |= moved;
+        } else if fate.has_more {
+            account.dirty = true;
+            account.due_at = now;
+        }
+    }
+}
+
+/// Runs a call beside the actor and tells it the outcome.
+fn tell(myself: &ActorRef<KfSyncMessage>, work: impl Future<Output = KfSyncMessage> + Send + 'static) {
+    let myself = myself.clone();
+    // The task is left alone: every call is bounded in time, and an actor that is gone needs no news.
+    drop(tokio::spawn(async move {
+        let _ = myself.cast(work.await);
+    }));
+}

@@ -1,0 +1,331 @@
+//! The notifier actor does at WeCom what the registry's outbox holds: answers in the chat, questions about names.
+//!
+//! In order per customer, a few at a time; tried again with back-off, given up by rule, struck from the outbox when
+//! done. After a crash it begins with whatever the outbox still holds: an answer's id makes a repeat harmless. What
+//! to say was decided before; this only says it.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
+use tokio::time::Instant;
+
+use crate::{
+    backoff::Backoff,
+    ids::ExternalUserId,
+    messages::{Attempt, NotifierMessage, OutboxEntry, OutboxTask, RegistryMessage},
+    ports::{CallError, Clock, Entropy, WeCom},
+    tally::{Tally, count},
+};
+
+mod attempt;
+
+use attempt::{deliver, look_up};
+
+/// Answers on their way at once: WeCom allows about five calls of one API.
+const SENDS_MAX: usize = 4;
+/// Entries asked for at once.
+const LOAD_MAX: usize = 256;
+/// Customers asked for in one call, by WeCom's limit.
+const PROFILES_MAX: usize = 100;
+/// Entries held in memory; the rest waits on the disk.
+const HELD_MAX: usize = 4096;
+/// How long the registry may take, in milliseconds.
+const REGISTRY_TIMEOUT_MS: u64 = 30_000;
+/// After so long WeCom takes no answer to a message any more, nor tells who its sender is. Seconds.
+const GIVE_UP_AFTER_S: u64 = 48 * 3600;
+/// Between tries.
+const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+
+/// The notifier actor.
+pub(crate) struct Notifier;
+
+/// What it is started with.
+pub(crate) struct NotifierOptions {
+    pub(crate) registry: ActorRef<RegistryMessage>,
+    pub(crate) wecom: Arc<dyn WeCom>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tally: Tally,
+}
+
+/// What it holds.
+pub(crate) struct NotifierState {
+    registry: ActorRef<RegistryMessage>,
+    wecom: Arc<dyn WeCom>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tally: Tally,
+    /// The first sequence number that was not asked for yet.
+    from: u64,
+    is_loading: bool,
+    /// Whether the outbox may hold more than was loaded.
+    may_have_more: bool,
+    queues: HashMap<ExternalUserId, Queue>,
+    sending: usize,
+    lookups: Lookups,
+    /// No call before this: WeCom limits them.
+    paused_until: Option<Instant>,
+    tick_at: Option<Instant>,
+    draining: Option<RpcReplyPort<()>>,
+}
+
+/// What one customer is still to hear, in order.
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<OutboxEntry>,
+    is_sending: bool,
+    failures: u32,
+    due_at: Option<Instant>,
+}
+
+/// The customers whose names are wanted.
+#[derive(Default)]
+struct Lookups {
+    wanted: BTreeMap<u64, OutboxEntry>,
+    is_busy: bool,
+    failures: u32,
+    due_at: Option<Instant>,
+}
+
+impl Actor for Notifier {
+    type Msg = NotifierMessage;
+    type State = NotifierState;
+    type Arguments = NotifierOptions;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        options: NotifierOptions,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        // What a former process left is there without anybody saying so.
+        myself.cast(NotifierMessage::OutboxGrew)?;
+        Ok(NotifierState {
+            registry: options.registry,
+            wecom: options.wecom,
+            clock: options.clock,
+            entropy: options.entropy,
+            tally: options.tally,
+            from: 0,
+            is_loading: false,
+            may_have_more: false,
+            queues: HashMap::new(),
+            sending: 0,
+            lookups: Lookups::default(),
+            paused_until: None,
+            tick_at: None,
+            draining: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = Instant::now();
+        match message {
+            NotifierMessage::OutboxGrew => state.may_have_more = true,
+            NotifierMessage::Loaded(entries) => state.loaded(entries),
+            NotifierMessage::Sent { customer, attempt } => state.sent(&customer, attempt, now)?,
+            NotifierMessage::LookedUp { seqs, attempt } => state.looked_up(seqs, attempt, now)?,
+            NotifierMessage::Tick => state.tick_at = None,
+            NotifierMessage::Drain(reply) => state.draining = Some(reply),
+            NotifierMessage::Observe(reply) => drop(reply.send(())),
+        }
+        if state.draining.is_none() {
+            state.start_what_is_due(&myself, now);
+        } else if state.sending == 0
+            && !state.lookups.is_busy
+            && let Some(reply) = state.draining.take()
+        {
+            let _ = reply.send(());
+            myself.stop(None);
+        }
+        Ok(())
+    }
+}
+
+impl NotifierState {
+    fn held(&self) -> usize {
+        self.lookups.wanted.len() + self.queues.values().map(|queue| queue.entries.len()).sum::<usize>()
+    }
+
+    fn loaded(&mut self, entries: Option<Vec<OutboxEntry>>) {
+        self.is_loading = false;
+        let Some(entries) = entries else {
+            self.may_have_more = true;
+            return;
+        };
+        self.may_have_more |= entries.len() == LOAD_MAX;
+        for entry in entries {
+            self.from = self.from.max(entry.seq + 1);
+            match &entry.task {
+                OutboxTask::Reply(reply) => {
+                    self.queues.entry(reply.customer.clone()).or_default().entries.push_back(entry);
+                }
+                OutboxTask::Profile(_) => drop(self.lookups.wanted.insert(entry.seq, entry)),
+            }
+        }
+    }
+
+    fn start_what_is_due(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
+        if self.may_have_more && !self.is_loading && self.held() < HELD_MAX {
+            self.is_loading = true;
+            self.may_have_more = false;
+            self.load(myself);
+        }
+        let is_paused = self.paused_until.is_some_and(|until| now < until);
+        if !is_paused {
+            self.send_what_is_due(myself, now);
+            self.look_up_what_is_due(myself, now);
+        }
+        self.set_alarm(myself, now);
+    }
+
+    fn load(&self, myself: &ActorRef<NotifierMessage>) {
+        let (registry, from) = (self.registry.clone(), self.from);
+        tell(myself, async move {
+            let build = |reply| RegistryMessage::Outbox { from, limit: LOAD_MAX, reply };
+            NotifierMessage::Loaded(call_t!(registry, build, REGISTRY_TIMEOUT_MS).ok())
+        });
+    }
+
+    fn send_what_is_due(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
+        for (customer, queue) in &mut self.queues {
+            if self.sending >= SENDS_MAX {
+                break;
+            }
+            let is_due = !queue.is_sending && queue.due_at.is_none_or(|at| at <= now);
+            let Some(OutboxEntry { task: OutboxTask::Reply(reply), .. }) = queue.entries.front() else {
+                continue;
+            };
+            if !is_due {
+                continue;
+            }
+            queue.is_sending = true;
+            self.sending += 1;
+            let (wecom, reply, customer) = (Arc::clone(&self.wecom), reply.clone(), customer.clone());
+            tell(myself, async move {
+                NotifierMessage::Sent { customer, attempt: deliver(wecom.as_ref(), reply).await }
+            });
+        }
+    }
+
+    fn look_up_what_is_due(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
+        let lookups = &mut self.lookups;
+        if lookups.is_busy || lookups.wanted.is_empty() || lookups.due_at.is_some_and(|at| now < at) {
+            return;
+        }
+        lookups.is_busy = true;
+        let (mut seqs, mut customers) = (Vec::new(), Vec::new());
+        for entry in lookups.wanted.values().take(PROFILES_MAX) {
+            if let OutboxTask::Profile(customer) = &entry.task {
+                seqs.push(entry.seq);
+                customers.push(customer.clone());
+            }
+        }
+        let (wecom, registry) = (Arc::clone(&self.wecom), self.registry.clone());
+        tell(myself, async move {
+            NotifierMessage::LookedUp { seqs, attempt: look_up(wecom.as_ref(), &registry, customers).await }
+        });
+    }
+
+    fn sent(
+        &mut self,
+        customer: &ExternalUserId,
+        attempt: Attempt,
+        now: Instant,
+    ) -> Result<(), ActorProcessingErr> {
+        self.sending -= 1;
+        let wall = self.clock.now();
+        let Some(queue) = self.queues.get_mut(customer) else { return Ok(()) };
+        queue.is_sending = false;
+        let age_s = queue.entries.front().map_or(0, |entry| wall.since(entry.created_at));
+        let result = match attempt {
+            Attempt::Done => "sent",
+            Attempt::GivenUp(result) => result,
+            Attempt::Later(error) if age_s < GIVE_UP_AFTER_S => {
+                queue.failures += 1;
+                let wait = RETRY.wait(queue.failures, self.entropy.as_ref());
+                queue.due_at = Some(now + wait);
+                if let CallError::Throttled { wait, .. } = &error {
+                    self.paused_until = self.paused_until.max(Some(now + *wait));
+                }
+                tracing::warn!(%customer, %error, "an answer could not be sent; it is tried again");
+                return Ok(());
+            }
+            Attempt::Later(_) => "gave_up",
+        };
+        count(&self.tally.replies, "result", result);
+        queue.failures = 0;
+        queue.due_at = None;
+        let done = queue.entries.pop_front();
+        if queue.entries.is_empty() {
+            self.queues.remove(customer);
+        }
+        let seqs = done.into_iter().map(|entry| entry.seq).collect();
+        Ok(self.registry.cast(RegistryMessage::Settle(seqs))?)
+    }
+
+    fn looked_up(
+        &mut self,
+        seqs: Vec<u64>,
+        attempt: Attempt,
+        now: Instant,
+    ) -> Result<(), ActorProcessingErr> {
+        let wall = self.clock.now();
+        let lookups = &mut self.lookups;
+        lookups.is_busy = false;
+        let done: Vec<u64> = if let Attempt::Later(error) = attempt {
+            lookups.failures += 1;
+            lookups.due_at = Some(now + RETRY.wait(lookups.failures, self.entropy.as_ref()));
+            if let CallError::Throttled { wait, .. } = &error {
+                self.paused_until = self.paused_until.max(Some(now + *wait));
+            }
+            tracing::warn!(%error, "customers' names could not be asked for; it is tried again");
+            let is_old = |entry: &&OutboxEntry| wall.since(entry.created_at) >= GIVE_UP_AFTER_S;
+            lookups.wanted.values().filter(is_old).map(|entry| entry.seq).collect()
+        } else {
+            lookups.failures = 0;
+            lookups.due_at = None;
+            seqs
+        };
+        if done.is_empty() {
+            return Ok(());
+        }
+        for seq in &done {
+            lookups.wanted.remove(seq);
+        }
+        Ok(self.registry.cast(RegistryMessage::Settle(done))?)
+    }
+
+    fn set_alarm(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
+        let queues = self.queues.values().filter(|queue| !queue.is_sending).filter_map(|queue| queue.due_at);
+        let lookups =
+            self.lookups.due_at.filter(|_| !self.lookups.is_busy && !self.lookups.wanted.is_empty());
+        let has_work = !self.queues.is_empty() || !self.lookups.wanted.is_empty();
+        let pause = self.paused_until.filter(|_| has_work);
+        let next = queues.chain(lookups).chain(pause).filter(|at| *at > now).min();
+        if let Some(next) = next
+            && self.tick_at.is_none_or(|at| next < at)
+        {
+            self.tick_at = Some(next);
+            // The task is left alone: it ends by itself, and a tick too many does nothing.
+            drop(myself.send_after(next.duration_since(now), || NotifierMessage::Tick));
+        }
+    }
+}
+
+/// Runs a call beside the actor and tells it the outcome.
+fn tell(myself: &ActorRef<NotifierMessage>, work: impl Future<Output = NotifierMessage> + Send + 'static) {
+    let myself = myself.clone();
+    // The task is left alone: every call is bounded in time, and an actor that is gone needs no news.
+    drop(tokio::spawn(async move {
+        let _ = myself.cast(work.await);
+    }));
+}

@@ -1,0 +1,531 @@
+//! Carries out decisions on a batch: codes are made, bindings come and go, pages are gone through message by message.
+//!
+//! Everything lands in the [`Overlay`] of the batch; nothing is written or told to anybody here. The rules that
+//! decide are in `rules.rs`, the ways in which records are laid out in `records.rs`.
+
+use std::collections::BTreeSet;
+
+use super::{
+    code_space::{display, draw, length_for},
+    crowd::Crowd,
+    overlay::Overlay,
+    recognise::Lengths,
+    records::{
+        AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, CursorRecord, LinkMeta, Method,
+        OutboxRecord, OutboxTaskRecord, UserCode, UserRecord,
+    },
+    reply_id::{is_ours, reply_id},
+    rules::{Answer, Circumstances, Effect, Known, Saying, decide},
+    store::{StoreError, TreeId},
+};
+use crate::{
+    ids::{BindCode, ExternalUserId, OpenId, Timestamp},
+    messages::{IssueOutcome, IssueRequest, KfLink, PageCommit, PendingCode, UnbindBy, UnbindRequest},
+    policy::Policy,
+    ports::{Entropy, KfContent, KfMessage, MessageKind, Profile},
+    tally::{Tally, count},
+    texts::{NICKNAME_PLACEHOLDER, fill},
+};
+
+/// After so many draws that met codes of the last days, a code gets longer.
+const DRAWS_MAX: u32 = 16;
+/// How a text names an account that the back end gave no label.
+const ACCOUNT_WITHOUT_LABEL: &str = "您的小程序账号";
+/// Unreadable messages that are kept, and how much of each, in bytes.
+const UNREADABLE_KEPT_MAX: u64 = 100;
+const UNREADABLE_BYTES_MAX: usize = 4096;
+
+/// What stays the same from batch to batch, and what is known of all codes together.
+pub(crate) struct Desk {
+    /// The operator's settings.
+    pub(crate) policy: Policy,
+    /// The store's secret.
+    pub(crate) instance_key: [u8; 32],
+    /// When the store was made.
+    pub(crate) store_created_at: Timestamp,
+    /// Where codes are typed.
+    pub(crate) link: Option<LinkMeta>,
+    /// All codes together.
+    pub(crate) crowd: Crowd,
+    /// The last ids given out.
+    pub(crate) sequences: Sequences,
+    /// Bindings that stand.
+    pub(crate) bindings: i64,
+    /// Outbox entries.
+    pub(crate) outbox: i64,
+    /// Where codes come from.
+    pub(crate) entropy: std::sync::Arc<dyn Entropy>,
+    /// The metrics.
+    pub(crate) tally: Tally,
+}
+
+/// Numbers that grow with time, also from one store to the next: milliseconds × 1000, or one more than the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sequences {
+    pub(crate) audit: u64,
+    pub(crate) outbox: u64,
+    pub(crate) unreadable: u64,
+}
+
+fn next(last: &mut u64, now_ms: u64) -> u64 {
+    *last = now_ms.saturating_mul(1000).max(*last + 1);
+    *last
+}
+
+/// One batch under decision.
+pub(crate) struct Ledger<'a> {
+    /// What lasts.
+    pub(crate) desk: &'a mut Desk,
+    /// What changes.
+    pub(crate) overlay: Overlay<'a>,
+    /// The time of the batch.
+    pub(crate) now_ms: u64,
+    /// The users whose view has changed.
+    pub(crate) changed: BTreeSet<OpenId>,
+    /// Whether the outbox has new entries.
+    pub(crate) outbox_grew: bool,
+}
+
+impl Ledger<'_> {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms / 1000)
+    }
+
+    // ---- Codes ----------------------------------------------------------------------------------------------
+
+    /// Gives a user a code, or the live one again.
+    pub(crate) fn issue(&mut self, request: &IssueRequest) -> Result<IssueOutcome, StoreError> {
+        let now = self.now();
+        let mut user = self.overlay.user_or_default(&request.openid)?;
+        if user.bound {
+            return Ok(IssueOutcome::AlreadyBound);
+        }
+        let Some(link) = self.desk.link.as_ref().map(kf_link) else { return Ok(IssueOutcome::NoLink) };
+        let live = user.code.as_ref().filter(|code| now < code.expires_at);
+        if let Some(code) = live
+            && !request.renew
+            && code.expires_at.since(now) * 2 > code.expires_at.since(code.issued_at)
+        {
+            return Ok(IssueOutcome::Again(pending(code, link)));
+        }
+        let rate = self.desk.policy.codes_per_openid;
+        user.issued.retain(|at| now < at.plus(rate.window_s));
+        if user.issued.len() >= rate.count as usize {
+            let retry_after_s = user.issued.first().map_or(1, |at| at.plus(rate.window_s).since(now).max(1));
+            return Ok(IssueOutcome::TooMany { retry_after_s });
+        }
+        if let Some(code) = user.code.take().filter(|code| now < code.expires_at) {
+            if let Some(mut record) = self.overlay.code(&code.code)? {
+                record.revoked_at = Some(now);
+                self.overlay.put_code(&code.code, &record)?;
+            }
+            self.desk.crowd.ended(code.expires_at);
+        }
+        let code = self.make_code(&request.openid, user.epoch)?;
+        let issued = pending(&code, link);
+        user.issued.push(now);
+        user.code = Some(code);
+        user.unionid = request.unionid.clone().or(user.unionid);
+        self.touch(&request.openid, &mut user)?;
+        self.desk.tally.codes_issued.inc();
+        Ok(IssueOutcome::Issued(issued))
+    }
+
+    fn make_code(&mut self, openid: &OpenId, epoch: u32) -> Result<UserCode, StoreError> {
+        let now = self.now();
+        let format = self.desk.policy.code_format;
+        let live = self.desk.crowd.live(now) + 1;
+        let mut length = length_for(format, live, self.desk.crowd.guesses(now));
+        let mut draws = 0;
+        let code = loop {
+            let code = BindCode::new(draw(format, length, self.desk.entropy.as_ref()));
+            // A code of the last days is never given to anybody else: an earlier message may still mean it.
+            if self.overlay.code(&code)?.is_none() {
+                break code;
+            }
+            draws += 1;
+            if draws == DRAWS_MAX {
+                (draws, length) = (0, length + 1);
+            }
+        };
+        let expires_at = now.plus(self.desk.policy.code_ttl_s);
+        let record = CodeRecord {
+            openid: openid.clone(),
+            format: format.into(),
+            epoch,
+            issued_at: now,
+            expires_at,
+            revoked_at: None,
+            spent: false,
+            conflicts: Vec::new(),
+        };
+        self.desk.crowd.made(&code, &record);
+        self.overlay.put_code(&code, &record)?;
+        Ok(UserCode { code, format: format.into(), issued_at: now, expires_at })
+    }
+
+    // ---- Bindings -------------------------------------------------------------------------------------------
+
+    /// An unbinding from outside the chat; whether there was a binding.
+    pub(crate) fn unbind(&mut self, request: &UnbindRequest) -> Result<bool, StoreError> {
+        let by = match request.by {
+            UnbindBy::User => AuditBy::User,
+            UnbindBy::Admin => AuditBy::Admin,
+        };
+        let Some(customer) = self.release(&request.openid)? else { return Ok(false) };
+        let record = AuditRecord {
+            at: self.now(),
+            what: AuditKind::Unbound,
+            openid: Some(request.openid.clone()),
+            customer: Some(customer),
+            method: None,
+            by,
+            message: None,
+        };
+        self.audit(&record)?;
+        Ok(true)
+    }
+
+    /// Ends a user's binding, if there is one, and all codes; the customer who was bound.
+    fn release(&mut self, openid: &OpenId) -> Result<Option<ExternalUserId>, StoreError> {
+        let Some(mut user) = self.overlay.user(openid)? else { return Ok(None) };
+        if !user.bound && user.code.is_none() {
+            return Ok(None);
+        }
+        let binding = if user.bound { self.overlay.binding(openid)? } else { None };
+        if let Some(binding) = &binding {
+            self.overlay.remove_binding(openid, &binding.customer);
+            self.desk.bindings -= 1;
+        }
+        user.bound = false;
+        self.kill_codes(&mut user);
+        self.touch(openid, &mut user)?;
+        Ok(binding.map(|binding| binding.customer))
+    }
+
+    /// No code that exists binds this user any more.
+    fn kill_codes(&mut self, user: &mut UserRecord) {
+        let now = self.now();
+        user.epoch += 1;
+        if let Some(code) = user.code.take().filter(|code| now < code.expires_at) {
+            self.desk.crowd.ended(code.expires_at);
+        }
+    }
+
+    /// Keeps a user's record with a new version.
+    fn touch(&mut self, openid: &OpenId, user: &mut UserRecord) -> Result<(), StoreError> {
+        // Beginning at the time, versions grow even from a record that was forgotten to its successor.
+        user.version = (user.version + 2).max(self.now().0 * 2);
+        self.overlay.put_user(openid, user)?;
+        self.changed.insert(openid.clone());
+        Ok(())
+    }
+
+    /// Lifts a customer's lock and forgets the wrong codes; whether there was anything.
+    pub(crate) fn lift_lock(&mut self, customer: &ExternalUserId) -> Result<bool, StoreError> {
+        let mut record = self.overlay.customer(customer)?;
+        if record.wrong_total == 0 {
+            return Ok(false);
+        }
+        record.wrong_total = 0;
+        record.wrong_in_window = 0;
+        record.locks = 0;
+        record.locked_for_good = false;
+        record.locked_until = Timestamp(0);
+        self.overlay.put_customer(customer, &record)?;
+        Ok(true)
+    }
+
+    /// Keeps what WeCom tells of bound customers.
+    pub(crate) fn save_profile(&mut self, profile: &Profile) -> Result<(), StoreError> {
+        let Some(openid) = self.overlay.user_of(&profile.customer)? else { return Ok(()) };
+        let Some(mut binding) = self.overlay.binding(&openid)? else { return Ok(()) };
+        let before = binding.clone();
+        binding.nickname = profile.nickname.clone().or(binding.nickname);
+        binding.unionid = profile.unionid.clone().or(binding.unionid);
+        if binding == before {
+            return Ok(());
+        }
+        self.overlay.put_binding(&openid, &binding)?;
+        let mut user = self.overlay.user_or_default(&openid)?;
+        self.touch(&openid, &mut user)
+    }
+
+    /// Keeps the kf link; whether it is another than before.
+    pub(crate) fn save_link(&mut self, link: &KfLink) -> Result<bool, StoreError> {
+        if self.desk.link.as_ref().is_some_and(|known| kf_link(known) == *link) {
+            return Ok(false);
+        }
+        let generation = self.desk.link.as_ref().map_or(0, |known| known.generation + 1);
+        let meta = LinkMeta { url: link.url.clone(), account: link.account.clone(), generation };
+        self.overlay.put(TreeId::Meta, super::META_LINK, &meta)?;
+        self.desk.link = Some(meta);
+        Ok(true)
+    }
+
+    // ---- Pages ----------------------------------------------------------------------------------------------
+
+    /// Decides a page's messages one by one and keeps the cursor with what they bring about.
+    pub(crate) fn commit_page(&mut self, commit: &PageCommit) -> Result<(), StoreError> {
+        let lengths = self.desk.crowd.lengths(self.desk.policy.code_format, self.now());
+        for message in &commit.page.messages {
+            self.take(message, &lengths)?;
+        }
+        for raw in &commit.page.unreadable {
+            count(&self.desk.tally.sync_messages, "kind", "unreadable");
+            self.keep_unreadable(raw)?;
+        }
+        let before = self.overlay.cursor(&commit.account)?;
+        let moved = commit.page.next_cursor.is_some() && commit.page.next_cursor != before.cursor;
+        if moved {
+            let record = CursorRecord {
+                cursor: commit.page.next_cursor.clone(),
+                sync_token: commit.sync_token.clone(),
+            };
+            self.overlay.put_cursor(&commit.account, &record)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &KfMessage, lengths: &Lengths) -> Result<(), StoreError> {
+        let kind = match &message.content {
+            KfContent::Text { .. } => "text",
+            KfContent::EnterSession { .. } => "enter_session",
+            KfContent::SendFailed { .. } => "send_failed",
+            KfContent::Other(MessageKind::Media) => "media",
+            KfContent::Other(MessageKind::Event) => "event",
+            KfContent::Other(MessageKind::Servicer) => "servicer",
+        };
+        if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
+            count(&self.desk.tally.sync_messages, "kind", kind);
+            let ours = message
+                .customer
+                .as_ref()
+                .filter(|customer| is_ours(&self.desk.instance_key, fail_msgid, customer));
+            if ours.is_some() && !self.overlay.was_seen(&message.account, &message.msgid)? {
+                self.undelivered(message, fail_msgid.as_str())?;
+            }
+            return Ok(());
+        }
+        let now = self.now();
+        let circumstances = Circumstances {
+            policy: &self.desk.policy,
+            lengths,
+            now,
+            store_created_at: self.desk.store_created_at,
+        };
+        let verdict = decide(message, &self.overlay, circumstances)?;
+        // Most messages are talk, which leaves nothing behind and need not be looked up.
+        if verdict.remember && self.overlay.was_seen(&message.account, &message.msgid)? {
+            count(&self.desk.tally.sync_messages, "kind", "repeated");
+            return Ok(());
+        }
+        count(&self.desk.tally.sync_messages, "kind", kind);
+        if verdict.remember {
+            self.overlay.put_seen(&message.account, &message.msgid, now)?;
+        }
+        for effect in verdict.effects {
+            self.carry_out(message, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, message: &KfMessage, effect: Effect) -> Result<(), StoreError> {
+        let Some(customer) = &message.customer else { return Ok(()) };
+        match effect {
+            Effect::Bind { openid, customer, account, method, bound_at, code, replaces } => {
+                for other in replaces {
+                    self.give_way(&other)?;
+                }
+                if let Some(mut record) = self.overlay.code(&code)? {
+                    record.spent = true;
+                    self.overlay.put_code(&code, &record)?;
+                }
+                let binding = BindingRecord {
+                    customer,
+                    account: Some(account),
+                    method,
+                    bound_at,
+                    nickname: None,
+                    unionid: None,
+                };
+                self.bind(&openid, &binding)
+            }
+            Effect::Unbind { openid } => self.release(&openid).map(|_| ()),
+            Effect::Customer(record) => self.overlay.put_customer(customer, &record),
+            Effect::ConflictNoted { code, customer } => {
+                let Some(mut record) = self.overlay.code(&code)? else { return Ok(()) };
+                record.conflicts.push(customer);
+                self.overlay.put_code(&code, &record)
+            }
+            Effect::Guess => {
+                let (minute, guesses) = self.desk.crowd.guessed(message.send_time);
+                self.overlay.put(TreeId::Guesses, &minute.to_be_bytes(), &guesses)
+            }
+            Effect::Rejected(reason) => {
+                count(&self.desk.tally.rejected_codes, "reason", reason);
+                Ok(())
+            }
+            Effect::Unanswered(result) => {
+                count(&self.desk.tally.replies, "result", result);
+                Ok(())
+            }
+            Effect::Audit { what, openid, by } => {
+                let method = (what == AuditKind::Bound).then_some(Method::Code);
+                let record = AuditRecord {
+                    at: self.now(),
+                    what,
+                    openid,
+                    customer: Some(customer.clone()),
+                    method,
+                    by,
+                    message: Some((message.account.clone(), message.msgid.as_str().to_owned())),
+                };
+                self.audit(&record)
+            }
+            Effect::Answer(answer) => self.answer(message, customer, &answer),
+        }
+    }
+
+    fn bind(&mut self, openid: &OpenId, binding: &BindingRecord) -> Result<(), StoreError> {
+        let mut user = self.overlay.user_or_default(openid)?;
+        self.kill_codes(&mut user);
+        user.bound = true;
+        self.touch(openid, &mut user)?;
+        self.overlay.put_binding(openid, binding)?;
+        self.desk.bindings += 1;
+        count(&self.desk.tally.bindings_made, "method", binding.method.name());
+        self.to_outbox(OutboxTaskRecord::Profile { customer: binding.customer.clone() })
+    }
+
+    /// A binding makes room for a newer one.
+    fn give_way(&mut self, openid: &OpenId) -> Result<(), StoreError> {
+        let Some(customer) = self.release(openid)? else { return Ok(()) };
+        let record = AuditRecord {
+            at: self.now(),
+            what: AuditKind::Unbound,
+            openid: Some(openid.clone()),
+            customer: Some(customer),
+            method: None,
+            by: AuditBy::Replaced,
+            message: None,
+        };
+        self.audit(&record)
+    }
+
+    fn undelivered(&mut self, message: &KfMessage, fail_msgid: &str) -> Result<(), StoreError> {
+        count(&self.desk.tally.replies, "result", "undelivered");
+        self.overlay.put_seen(&message.account, &message.msgid, self.now())?;
+        let record = AuditRecord {
+            at: self.now(),
+            what: AuditKind::Undelivered,
+            openid: None,
+            customer: message.customer.clone(),
+            method: None,
+            by: AuditBy::WeCom,
+            message: Some((message.account.clone(), fail_msgid.to_owned())),
+        };
+        self.audit(&record)
+    }
+
+    fn answer(
+        &mut self,
+        message: &KfMessage,
+        customer: &ExternalUserId,
+        answer: &Answer,
+    ) -> Result<(), StoreError> {
+        let text = self.word(answer)?;
+        let reply_id = reply_id(&self.desk.instance_key, &message.account, &message.msgid, customer);
+        self.to_outbox(OutboxTaskRecord::Reply {
+            account: message.account.clone(),
+            customer: customer.clone(),
+            reply_id,
+            text,
+        })
+    }
+
+    /// The words of an answer. A nickname that isn't known yet stays a placeholder.
+    fn word(&self, answer: &Answer) -> Result<String, StoreError> {
+        let texts = &self.desk.policy.texts;
+        let template = match answer.saying {
+            Saying::Bound => &texts.bound,
+            Saying::Unbound => &texts.unbound,
+            Saying::AlreadyBound => &texts.already_bound,
+            Saying::Conflict => &texts.conflict,
+            Saying::Locked => &texts.locked,
+            Saying::WrongCode => &texts.wrong_code,
+            Saying::ExpiredCode => &texts.expired_code,
+        };
+        let (mut label, mut nickname) = (None, None);
+        if let Some(openid) = &answer.openid {
+            label = self.overlay.user(openid)?.and_then(|user| user.label);
+            nickname = self.overlay.binding(openid)?.and_then(|binding| binding.nickname);
+        }
+        let code =
+            answer.code.as_ref().map_or(String::new(), |(format, code)| display(*format, code.as_str()));
+        let filled = fill(
+            template,
+            &[
+                ("{account}", label.as_deref().unwrap_or(ACCOUNT_WITHOUT_LABEL)),
+                ("{code}", &code),
+                ("{minutes}", &answer.minutes.to_string()),
+                ("{unbind_word}", self.desk.policy.unbind_word.as_deref().unwrap_or_default()),
+                (NICKNAME_PLACEHOLDER, nickname.as_deref().unwrap_or(NICKNAME_PLACEHOLDER)),
+            ],
+        );
+        Ok(filled)
+    }
+
+    fn to_outbox(&mut self, task: OutboxTaskRecord) -> Result<(), StoreError> {
+        let seq = next(&mut self.desk.sequences.outbox, self.now_ms);
+        let created_at = self.now();
+        self.overlay.put_outbox(seq, &OutboxRecord { created_at, task })?;
+        self.desk.outbox += 1;
+        self.outbox_grew = true;
+        Ok(())
+    }
+
+    /// Takes entries out of the outbox.
+    pub(crate) fn settle(&mut self, seqs: &[u64]) -> Result<(), StoreError> {
+        for seq in seqs {
+            let key = seq.to_be_bytes();
+            if self.overlay.get::<OutboxRecord>(TreeId::Outbox, &key)?.is_some() {
+                self.overlay.remove(TreeId::Outbox, &key);
+                self.desk.outbox -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
+        let id = next(&mut self.desk.sequences.audit, self.now_ms);
+        self.overlay.put_audit(id, record)
+    }
+
+    /// Keeps the last unreadable messages for the operator; the slots are reused in turn.
+    fn keep_unreadable(&mut self, raw: &str) -> Result<(), StoreError> {
+        self.desk.sequences.unreadable += 1;
+        let slot = self.desk.sequences.unreadable % UNREADABLE_KEPT_MAX;
+        let mut end = raw.len().min(UNREADABLE_BYTES_MAX);
+        while !raw.is_char_boundary(end) {
+            end -= 1;
+        }
+        let kept = raw.get(..end).unwrap_or_default();
+        self.overlay.put(TreeId::Unreadable, &slot.to_be_bytes(), &(self.now(), kept))
+    }
+}
+
+/// A stored link, as told to the outside.
+pub(crate) fn kf_link(meta: &LinkMeta) -> KfLink {
+    KfLink { url: meta.url.clone(), account: meta.account.clone() }
+}
+
+/// A user's code, as told to the outside.
+pub(crate) fn pending(code: &UserCode, link: KfLink) -> PendingCode {
+    PendingCode {
+        code: code.code.clone(),
+        display: display(code.format.into(), code.code.as_str()),
+        expires_at: code.expires_at,
+        link,
+    }
+}

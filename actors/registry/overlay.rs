@@ -1,0 +1,175 @@
+//! One batch in the making: what is stored, with this batch's changes laid over it.
+//!
+//! Later decisions of a batch see what earlier ones wrote; nothing reaches the store before the whole batch is
+//! committed. Typed access to records, and no rules.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    records::{
+        AuditRecord, BindingRecord, CodeRecord, CursorRecord, CustomerRecord, OutboxRecord, UserRecord,
+        decode, encode,
+    },
+    rules::Known,
+    store::{Changes, Store, StoreError, TreeId},
+};
+use crate::ids::{BindCode, ExternalUserId, MessageId, OpenId, OpenKfId, Timestamp};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Overlay<'a> {
+    store: &'a Store,
+    changes: BTreeMap<TreeId, Changes>,
+}
+
+impl<'a> Overlay<'a> {
+    /// Nothing changed yet.
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store, changes: BTreeMap::new() }
+    }
+
+    /// What lies under the batch.
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// Whether the batch changes this key.
+    pub(crate) fn has_changed(&self, tree: TreeId, key: &[u8]) -> bool {
+        self.changes.get(&tree).is_some_and(|changes| changes.contains_key(key))
+    }
+
+    /// What the batch changes.
+    pub(crate) fn into_changes(self) -> BTreeMap<TreeId, Changes> {
+        self.changes
+    }
+
+    /// The record under a key, as this batch sees it.
+    pub(crate) fn get<T: DeserializeOwned>(&self, tree: TreeId, key: &[u8]) -> Result<Option<T>, StoreError> {
+        if let Some(change) = self.changes.get(&tree).and_then(|changes| changes.get(key)) {
+            return change.as_deref().map(|bytes| decode(tree, bytes)).transpose();
+        }
+        self.store.get(tree, key)?.map(|bytes| decode(tree, &bytes)).transpose()
+    }
+
+    /// Puts a record.
+    pub(crate) fn put<T: Serialize>(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        record: &T,
+    ) -> Result<(), StoreError> {
+        self.changes.entry(tree).or_default().insert(key.to_owned(), Some(encode(tree, record)?));
+        Ok(())
+    }
+
+    /// Takes a key away.
+    pub(crate) fn remove(&mut self, tree: TreeId, key: &[u8]) {
+        self.changes.entry(tree).or_default().insert(key.to_owned(), None);
+    }
+
+    /// A user's record, empty for one never seen.
+    pub(crate) fn user_or_default(&self, openid: &OpenId) -> Result<UserRecord, StoreError> {
+        Ok(self.user(openid)?.unwrap_or_default())
+    }
+
+    /// Keeps a user's record.
+    pub(crate) fn put_user(&mut self, openid: &OpenId, record: &UserRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Users, openid.as_str().as_bytes(), record)
+    }
+
+    /// Keeps a code's record.
+    pub(crate) fn put_code(&mut self, code: &BindCode, record: &CodeRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Codes, code.as_str().as_bytes(), record)
+    }
+
+    /// Keeps a binding, both ways.
+    pub(crate) fn put_binding(&mut self, openid: &OpenId, record: &BindingRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Bindings, openid.as_str().as_bytes(), record)?;
+        self.put(TreeId::BindingsByCustomer, record.customer.as_str().as_bytes(), openid)
+    }
+
+    /// Takes a binding away, both ways.
+    pub(crate) fn remove_binding(&mut self, openid: &OpenId, customer: &ExternalUserId) {
+        self.remove(TreeId::Bindings, openid.as_str().as_bytes());
+        self.remove(TreeId::BindingsByCustomer, customer.as_str().as_bytes());
+    }
+
+    /// Keeps a customer's limits.
+    pub(crate) fn put_customer(
+        &mut self,
+        customer: &ExternalUserId,
+        record: &CustomerRecord,
+    ) -> Result<(), StoreError> {
+        self.put(TreeId::Attempts, customer.as_str().as_bytes(), record)
+    }
+
+    /// Where to go on in an account.
+    pub(crate) fn cursor(&self, account: &OpenKfId) -> Result<CursorRecord, StoreError> {
+        Ok(self.get(TreeId::Cursors, account.as_str().as_bytes())?.unwrap_or_default())
+    }
+
+    /// Keeps where to go on.
+    pub(crate) fn put_cursor(&mut self, account: &OpenKfId, record: &CursorRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Cursors, account.as_str().as_bytes(), record)
+    }
+
+    /// Whether a message was acted on before.
+    pub(crate) fn was_seen(&self, account: &OpenKfId, msgid: &MessageId) -> Result<bool, StoreError> {
+        Ok(self.get::<Timestamp>(TreeId::Seen, &seen_key(account, msgid))?.is_some())
+    }
+
+    /// Remembers that a message was acted on.
+    pub(crate) fn put_seen(
+        &mut self,
+        account: &OpenKfId,
+        msgid: &MessageId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.put(TreeId::Seen, &seen_key(account, msgid), &at)
+    }
+
+    /// Keeps something to do.
+    pub(crate) fn put_outbox(&mut self, seq: u64, record: &OutboxRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Outbox, &seq.to_be_bytes(), record)
+    }
+
+    /// Keeps an audit event.
+    pub(crate) fn put_audit(&mut self, id: u64, record: &AuditRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Audit, &id.to_be_bytes(), record)
+    }
+}
+
+/// Account, a zero byte, message: ids have no zero bytes.
+fn seen_key(account: &OpenKfId, msgid: &MessageId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(account.as_str().len() + 1 + msgid.as_str().len());
+    key.extend_from_slice(account.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(msgid.as_str().as_bytes());
+    key
+}
+
+impl Known for Overlay<'_> {
+    type Error = StoreError;
+
+    fn code(&self, code: &BindCode) -> Result<Option<CodeRecord>, StoreError> {
+        self.get(TreeId::Codes, code.as_str().as_bytes())
+    }
+
+    fn user(&self, openid: &OpenId) -> Result<Option<UserRecord>, StoreError> {
+        self.get(TreeId::Users, openid.as_str().as_bytes())
+    }
+
+    fn binding(&self, openid: &OpenId) -> Result<Option<BindingRecord>, StoreError> {
+        self.get(TreeId::Bindings, openid.as_str().as_bytes())
+    }
+
+    fn user_of(&self, customer: &ExternalUserId) -> Result<Option<OpenId>, StoreError> {
+        self.get(TreeId::BindingsByCustomer, customer.as_str().as_bytes())
+    }
+
+    fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, StoreError> {
+        Ok(self.get(TreeId::Attempts, customer.as_str().as_bytes())?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,245 @@
+//! The registry's writer thread: group commit.
+//!
+//! Commands queue while a commit is under way; then all that wait are decided one after the other against one
+//! batch, committed as one transaction, flushed once, and only then answered. The thread is the only one that
+//! writes, and the database's blocking calls stay off the async workers. It decides nothing itself: see `ledger.rs`
+//! and `rules.rs`.
+
+use std::{
+    sync::{
+        Arc, PoisonError,
+        atomic::Ordering,
+        mpsc::{Receiver, TryRecvError},
+    },
+    time::Duration,
+};
+
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::Instant;
+
+use super::{
+    changes::Changes,
+    ledger::{Desk, Ledger},
+    overlay::Overlay,
+    reader::Published,
+    records::{OutboxRecord, OutboxTaskRecord, decode, number},
+    store::{Store, StoreError, TreeId},
+    sweep::Sweeper,
+};
+use crate::{
+    messages::{CursorState, NotifierMessage, OutboxEntry, OutboxTask, Refusal, RegistryMessage},
+    ports::{Clock, Reply},
+};
+
+/// Commands in one batch at most, so that the first doesn't wait for ever for the last.
+const BATCH_COMMANDS_MAX: usize = 1024;
+/// How often the free disk is looked at.
+const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the thread works with.
+pub(crate) struct Writer {
+    pub(crate) store: Arc<Store>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) desk: Desk,
+    pub(crate) sweeper: Sweeper,
+    pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
+    pub(crate) room_checked_at: Option<Instant>,
+}
+
+/// Something to be told once the batch is on the disk.
+type Promise = Box<dyn FnOnce() + Send>;
+
+impl Writer {
+    /// Works until all senders are gone, or the store fails.
+    pub(crate) fn run(mut self, commands: &Receiver<RegistryMessage>) -> Result<(), StoreError> {
+        self.publish_gauges();
+        while let Ok(first) = commands.recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH_COMMANDS_MAX {
+                match commands.try_recv() {
+                    Ok(command) => batch.push(command),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            self.batch(batch)?;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
+        let has_room = self.has_room();
+        let tally = self.desk.tally.clone();
+        let mut promises: Vec<Promise> = Vec::with_capacity(batch.len());
+        let mut link_changed = false;
+        let mut ledger = Ledger {
+            overlay: Overlay::new(&self.store),
+            now_ms: self.clock.now_ms(),
+            changed: std::collections::BTreeSet::new(),
+            outbox_grew: false,
+            desk: &mut self.desk,
+        };
+        for command in batch {
+            match command {
+                RegistryMessage::Subscribe(notifier) => self.notifier = Some(notifier),
+                RegistryMessage::Outbox { from, limit, reply } => {
+                    let entries = outbox(&self.store, from, limit)?;
+                    promises.push(Box::new(move || tell(reply, entries)));
+                }
+                RegistryMessage::Cursor(account, reply) => {
+                    let record = ledger.overlay.cursor(&account)?;
+                    let state = CursorState { cursor: record.cursor, sync_token: record.sync_token };
+                    promises.push(Box::new(move || tell(reply, state)));
+                }
+                RegistryMessage::Barrier(reply) => promises.push(Box::new(move || tell(reply, ()))),
+                RegistryMessage::WriterFailed(_) => {}
+                write if has_room => {
+                    link_changed |= decide(&mut ledger, &mut self.sweeper, write, &mut promises)?;
+                }
+                refused => refuse(refused, &mut promises),
+            }
+        }
+        let Ledger { overlay, changed, outbox_grew, .. } = ledger;
+        let batch_changes = overlay.into_changes();
+        if !batch_changes.is_empty() {
+            self.published.begin(changed.iter().cloned());
+            let begun = Instant::now();
+            self.store.commit(&batch_changes)?;
+            tally.store_flush_seconds.observe(begun.elapsed().as_secs_f64());
+            self.published.end();
+        }
+        if link_changed {
+            let mut link = self.published.link.write().unwrap_or_else(PoisonError::into_inner);
+            link.clone_from(&self.desk.link);
+        }
+        self.publish_gauges();
+        for promise in promises {
+            promise();
+        }
+        if link_changed {
+            self.changes.wake_all();
+        }
+        for openid in &changed {
+            self.changes.wake(openid);
+        }
+        if outbox_grew && let Some(notifier) = &self.notifier {
+            let _ = notifier.cast(NotifierMessage::OutboxGrew);
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.room_checked_at.is_none_or(|at| now.duration_since(at) >= ROOM_CHECK_EVERY);
+        if is_due {
+            self.room_checked_at = Some(now);
+            let has_room = self.store.has_room();
+            let had_room = self.published.writable.swap(has_room, Ordering::Relaxed);
+            if had_room && !has_room {
+                tracing::error!(
+                    path = %self.store.path().display(),
+                    "less than 64 MiB are free on the store's disk: writes are refused until there is room"
+                );
+            } else if !had_room && has_room {
+                tracing::info!("there is room on the store's disk again: writes are taken");
+            }
+            self.desk.tally.store_bytes.set(i64::try_from(self.store.bytes_on_disk()).unwrap_or(i64::MAX));
+        }
+        self.published.writable.load(Ordering::Relaxed)
+    }
+
+    fn publish_gauges(&mut self) {
+        let now = self.clock.now();
+        let desk = &mut self.desk;
+        desk.tally.codes_live.set(i64::try_from(desk.crowd.live(now)).unwrap_or(i64::MAX));
+        desk.tally.bindings.set(desk.bindings);
+        desk.tally.outbox_depth.set(desk.outbox);
+        desk.tally.guessing.set(i64::from(super::code_space::extra_places(desk.crowd.guesses(now)) > 0));
+    }
+}
+
+/// Decides one command that may write; whether it changed the kf link.
+fn decide(
+    ledger: &mut Ledger<'_>,
+    sweeper: &mut Sweeper,
+    command: RegistryMessage,
+    promises: &mut Vec<Promise>,
+) -> Result<bool, StoreError> {
+    match command {
+        RegistryMessage::Issue(request, reply) => {
+            let outcome = ledger.issue(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(outcome))));
+        }
+        RegistryMessage::Unbind(request, reply) => {
+            let was_bound = ledger.unbind(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(was_bound))));
+        }
+        RegistryMessage::LiftLock(customer, reply) => {
+            let was_there = ledger.lift_lock(&customer)?;
+            promises.push(Box::new(move || tell(reply, Ok(was_there))));
+        }
+        RegistryMessage::CommitPage(commit, reply) => {
+            ledger.commit_page(&commit)?;
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+        }
+        RegistryMessage::SaveProfiles(profiles, reply) => {
+            for profile in &profiles {
+                ledger.save_profile(profile)?;
+            }
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+        }
+        RegistryMessage::SaveLink(link, reply) => {
+            let changed = ledger.save_link(&link)?;
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+            return Ok(changed);
+        }
+        RegistryMessage::Settle(seqs) => ledger.settle(&seqs)?,
+        RegistryMessage::Sweep => sweeper.step(ledger)?,
+        RegistryMessage::Outbox { .. }
+        | RegistryMessage::Cursor(..)
+        | RegistryMessage::Subscribe(_)
+        | RegistryMessage::Barrier(_)
+        | RegistryMessage::WriterFailed(_) => {}
+    }
+    Ok(false)
+}
+
+/// Says no to a command that would write. What was cast will be cast again by whoever needs it.
+fn refuse(command: RegistryMessage, promises: &mut Vec<Promise>) {
+    fn no<T: Send + 'static>(reply: RpcReplyPort<Result<T, Refusal>>, promises: &mut Vec<Promise>) {
+        promises.push(Box::new(move || tell(reply, Err(Refusal::DiskFull))));
+    }
+    match command {
+        RegistryMessage::Issue(_, reply) => no(reply, promises),
+        RegistryMessage::Unbind(_, reply) | RegistryMessage::LiftLock(_, reply) => no(reply, promises),
+        RegistryMessage::CommitPage(_, reply)
+        | RegistryMessage::SaveLink(_, reply)
+        | RegistryMessage::SaveProfiles(_, reply) => no(reply, promises),
+        _ => {}
+    }
+}
+
+/// Answers; whoever stopped waiting is no error.
+fn tell<T: Send + 'static>(reply: RpcReplyPort<T>, answer: T) {
+    let _ = reply.send(answer);
+}
+
+/// The outbox from `from` on, as it is on the disk.
+fn outbox(store: &Store, from: u64, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    store
+        .range(TreeId::Outbox, &from.to_be_bytes())?
+        .take(limit)
+        .map(|entry| {
+            let (key, value) = entry?;
+            let record: OutboxRecord = decode(TreeId::Outbox, &value)?;
+            let task = match record.task {
+                OutboxTaskRecord::Reply { account, customer, reply_id, text } => {
+                    OutboxTask::Reply(Reply { account, customer, reply_id, text })
+                }
+                OutboxTaskRecord::Profile { customer } => OutboxTask::Profile(customer),
+            };
+            Ok(OutboxEntry { seq: number(TreeId::Outbox, &key)?, created_at: record.created_at, task })
+        })
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! Fills the placeholders of the texts that customers read.
+
+/// Filled in last, by whoever can ask WeCom.
+pub(crate) const NICKNAME_PLACEHOLDER: &str = "{nickname}";
+
+/// Fills placeholders in one pass, so that what is filled in is never filled again.
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        text.push_str(before);
+        match values.iter().find(|(name, _)| from.starts_with(name)) {
+            Some((name, value)) => {
+                text.push_str(value);
+                rest = from.get(name.len()..).unwrap_or_default();
+            }
+            None => {
+                text.push('{');
+                rest = from.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_filled_in_is_not_filled_again() {
+        let values = [("{account}", "{code}"), ("{code}", "1")];
+        assert_eq!(fill("{account}/{code}/{other}/{", &values), "{code}/1/{other}/{");
+    }
+}

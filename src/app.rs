@@ -1,0 +1,258 @@
+//! The composition root: builds the running service from a configuration, and stops it in order.
+//!
+//! Everything is wired here and nowhere else. No route, no rule and no wire format is here.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actors::{
+    RegistryOptions,
+    ids::OpenKfId,
+    policy::{CodeFormat, OnConflict, Policy, Rate, SyncPolicy, Texts},
+    ports::{Clock, Entropy},
+    system::{System, SystemOptions},
+    tally::Tally,
+};
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::{
+    clock::SystemClock,
+    config::{self, Config},
+    http::{self, HttpSettings, SessionKeys, WecomHealth},
+    outgoing,
+    wechat::{WechatClient, WechatConfig},
+    wecom::{
+        client::{WecomClient, WecomConfig},
+        envelope::{CallbackKeys, EnvelopeKey},
+    },
+};
+
+/// The most of the grace that the HTTP side may use, as a part of it; the rest is for the actors.
+const HTTP_PART_OF_GRACE: u32 = 2;
+
+/// What the service takes from the machine, so that tests can bring their own.
+#[derive(Clone)]
+pub struct Machine {
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug)]
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        if let Err(error) = getrandom::fill(bytes) {
+            // Codes that could be foretold are worse than no service.
+            tracing::error!(%error, "the operating system gives no randomness: the process can't go on");
+            std::process::abort();
+        }
+    }
+}
+
+/// A running service.
+pub struct App {
+    addr: SocketAddr,
+    system: System,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    grace: Duration,
+}
+
+impl App {
+    /// Opens the store, starts the actors and listens. Fails where the store, the address or a key can't be used.
+    pub async fn start(config: &Config, machine: Machine) -> anyhow::Result<Self> {
+        let listen = config.server.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("can't listen on {listen}: stop whatever holds the port, or change `server.listen`")
+        })?;
+        let addr = listener.local_addr().context("can't tell the address of the listener")?;
+        let tally = Tally::default();
+        let proxy = config.wecom.proxy.as_ref().map(|proxy| proxy.expose_secret());
+        let outgoing = outgoing::client(config.wecom.request_timeout, proxy)
+            .context("can't prepare outgoing calls (`wecom.proxy`, `wecom.request_timeout`)")?;
+        let wecom = Arc::new(WecomClient::new(
+            WecomConfig {
+                api_base: config.wecom.api_base.clone(),
+                corp_id: config.wecom.corp_id.clone(),
+                secret: config.wecom.secret.clone(),
+            },
+            outgoing.clone(),
+            Arc::clone(&machine.clock),
+            tally.clone(),
+        ));
+        let system = System::start(SystemOptions {
+            registry: RegistryOptions {
+                path: config.store.path.clone(),
+                corp_id: config.wecom.corp_id.clone(),
+                policy: policy(config),
+                clock: Arc::clone(&machine.clock),
+                entropy: machine.entropy,
+                tally,
+            },
+            sync_policy: sync_policy(config),
+            wecom: Arc::clone(&wecom) as _,
+        })
+        .await?;
+        let context = http::Context {
+            session_keys: SessionKeys::new(system.handles().instance_key()),
+            handles: system.handles(),
+            callback_keys: callback_keys(config)?,
+            wechat: WechatClient::new(
+                WechatConfig {
+                    api_base: config.miniprogram.api_base.clone(),
+                    app_id: config.miniprogram.app_id.clone(),
+                    secret: config.miniprogram.secret.clone(),
+                },
+                outgoing,
+            ),
+            clock: machine.clock,
+            settings: http_settings(config),
+            wecom_health: Arc::new(move || wecom_health(&wecom)),
+        };
+        let (stop, is_stopping) = watch::channel(false);
+        let grace = config.server.shutdown_grace;
+        let server = tokio::spawn(http::serve(listener, context, is_stopping, grace / HTTP_PART_OF_GRACE));
+        // The contract fixes these words: `listening addr=…`.
+        tracing::info!(%addr, "listening");
+        Ok(Self { addr, system, stop, server, grace })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Becomes `Some` with the reason when the service can't go on.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.system.failed()
+    }
+
+    /// Stops in order: no new requests, waiting ones are answered, running ones end, everything is on the disk.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        self.system.release_waits();
+        if self.server.await.is_err() {
+            tracing::error!("the HTTP side had ended before the stop");
+        }
+        self.system.stop(self.grace - self.grace / HTTP_PART_OF_GRACE).await;
+    }
+}
+
+/// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on.
+pub fn serve(config: &Config) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let app = App::start(config, Machine::default()).await?;
+        let mut failed = app.failed();
+        let why = tokio::select! {
+            _ = term.recv() => None,
+            _ = int.recv() => None,
+            why = failed.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+        };
+        tracing::info!("stopping");
+        app.stop().await;
+        match why {
+            None => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+            Some(why) => Err(anyhow::anyhow!("the service could not go on: {why}")),
+        }
+    })
+}
+
+/// The async runtime of a command.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the async runtime")
+}
+
+fn policy(config: &Config) -> Policy {
+    let (binding, limits, messages) = (&config.binding, &config.limits, &config.messages);
+    Policy {
+        code_format: match binding.code_format {
+            config::CodeFormat::Digits => CodeFormat::Digits,
+            config::CodeFormat::Alphanumeric => CodeFormat::Alphanumeric,
+            config::CodeFormat::Words => CodeFormat::Words,
+        },
+        code_ttl_s: binding.code_ttl.as_secs(),
+        on_conflict: match binding.on_conflict {
+            config::OnConflict::Reject => OnConflict::Reject,
+            config::OnConflict::Replace => OnConflict::Replace,
+        },
+        unbind_word: binding.unbind_word.clone(),
+        codes_per_openid: rate(limits.codes_per_openid),
+        wrong_codes_per_customer: rate(limits.wrong_codes_per_customer),
+        texts: Texts {
+            bound: messages.bound.clone(),
+            unbound: messages.unbound.clone(),
+            wrong_code: messages.wrong_code.clone(),
+            expired_code: messages.expired_code.clone(),
+            locked: messages.locked.clone(),
+            conflict: messages.conflict.clone(),
+            already_bound: messages.already_bound.clone(),
+        },
+    }
+}
+
+fn rate(rate: config::Rate) -> Rate {
+    Rate { count: rate.count, window_s: rate.window.as_secs() }
+}
+
+fn sync_policy(config: &Config) -> SyncPolicy {
+    SyncPolicy {
+        accounts: config.wecom.accounts.iter().map(OpenKfId::new).collect(),
+        reconcile_every_ms: u64::try_from(config.kf.reconcile_every.as_millis()).unwrap_or(u64::MAX),
+        own_link: config.kf.url.clone(),
+    }
+}
+
+fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
+    let wecom = &config.wecom;
+    let key = EnvelopeKey::parse(wecom.encoding_aes_key.expose_secret()).context("`wecom.encoding_aes_key`")?;
+    let previous = wecom
+        .encoding_aes_key_previous
+        .as_ref()
+        .map(|key| EnvelopeKey::parse(key.expose_secret()).context("`wecom.encoding_aes_key_previous`"))
+        .transpose()?;
+    let token_previous = wecom.token_previous.as_ref().map(|token| token.expose_secret());
+    Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key).with_previous(token_previous, previous))
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        corp_id: config.wecom.corp_id.clone(),
+        admin_api_key: config.admin.api_key.clone(),
+        session_ttl_s: config.binding.session_ttl.as_secs(),
+        body_bytes_max: usize::try_from(config.limits.body_bytes_max).unwrap_or(usize::MAX),
+        logins_per_ip: rate(config.limits.logins_per_ip),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+    }
+}
+
+fn wecom_health(wecom: &WecomClient) -> WecomHealth {
+    let status = wecom.status();
+    WecomHealth {
+        token_had: status.token_had,
+        stopped: status.stopped.is_some(),
+        clock_skew_s: status.clock_skew_s,
+        last_error: status.stopped.or(status.last_error),
+    }
+}

@@ -1,0 +1,448 @@
+//! The configuration as its users meet it: files and environments in, all mistakes or typed values out.
+
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf};
+
+use secrecy::ExposeSecret as _;
+
+use super::{keys::KEYS, layers::DEFAULTS, *};
+
+const AES_KEY: &str = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C";
+/// The least that makes a configuration whole; each value of a secret is found again by its `SECRET-`.
+const REQUIRED: [(&str, &str); 6] = [
+    ("KFBIND_WECOM__CORP_ID", "wwedab3d5fc43636d8"),
+    ("KFBIND_WECOM__SECRET", "SECRET-wecom"),
+    ("KFBIND_WECOM__TOKEN", "SECRETtoken"),
+    ("KFBIND_WECOM__ENCODING_AES_KEY", AES_KEY),
+    ("KFBIND_MINIPROGRAM__APP_ID", "wx0123456789abcdef"),
+    ("KFBIND_MINIPROGRAM__SECRET", "SECRET-miniprogram"),
+];
+
+fn environment(more: &[(&str, &str)]) -> Environment {
+    let mut variables: std::collections::BTreeMap<_, _> = REQUIRED.into_iter().collect();
+    variables.extend(more.iter().copied());
+    Environment::new(variables)
+}
+
+fn good(toml: &str, more: &[(&str, &str)]) -> Loaded {
+    match Config::from_toml(toml, &environment(more)) {
+        Ok(loaded) => loaded,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+fn bad(toml: &str, more: &[(&str, &str)]) -> Vec<Problem> {
+    match Config::from_toml(toml, &environment(more)) {
+        Ok(_) => panic!("accepted: {toml} {more:?}"),
+        Err(problems) => problems.0,
+    }
+}
+
+fn keys_of(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.key.as_str()).collect()
+}
+
+/// The one problem there is.
+fn only(toml: &str, more: &[(&str, &str)]) -> Problem {
+    let problems = bad(toml, more);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems.into_iter().next().unwrap()
+}
+
+#[test]
+fn every_key_stands_in_the_committed_file_under_a_comment_and_no_other_does() {
+    let mut section = "";
+    let mut found = BTreeSet::new();
+    let mut before = "";
+    for line in DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            assert!(before.starts_with("# "), "{section}.{key} has no comment above it");
+            assert!(found.insert(format!("{section}.{key}")), "{section}.{key} stands twice");
+        }
+        before = line;
+    }
+    let known: BTreeSet<_> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn the_committed_file_orders_its_keys_as_the_table_does() {
+    let lines = DEFAULTS.lines().filter(|line| !line.starts_with('#'));
+    let listed: Vec<_> = lines.filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+    let known: Vec<_> = KEYS.iter().map(|key| key.parts().1).collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn the_committed_file_holds_no_secret() {
+    let sections: toml::Table = toml::from_str(DEFAULTS).unwrap();
+    for key in KEYS.iter().filter(|key| key.secret) {
+        let (section, name) = key.parts();
+        let value = sections.get(section).and_then(|keys| keys.get(name)).and_then(toml::Value::as_str);
+        assert_eq!(value, Some(""), "{}", key.name);
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = good("", &[]).config;
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.shutdown_grace, Duration::from_secs(10));
+    let proxies: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["127.0.0.0/8", "::1/128"]);
+    assert_eq!(config.store.path, PathBuf::from("data"));
+    assert_eq!(config.wecom.api_base, "https://qyapi.weixin.qq.com");
+    assert_eq!(config.miniprogram.api_base, "https://api.weixin.qq.com");
+    assert!(config.wecom.accounts.is_empty() && config.wecom.proxy.is_none() && config.kf.url.is_none());
+    assert_eq!(config.kf.reconcile_every, Duration::from_mins(5));
+    assert_eq!(config.binding.methods, [Method::Code, Method::Link, Method::UnionId]);
+    assert_eq!(config.binding.code_format, CodeFormat::Digits);
+    assert_eq!(config.binding.on_conflict, OnConflict::Reject);
+    assert_eq!(config.binding.code_ttl, Duration::from_mins(10));
+    assert_eq!(config.binding.session_ttl, Duration::from_hours(7 * 24));
+    assert_eq!(config.binding.card_ttl, Duration::from_hours(48));
+    assert_eq!(config.binding.unbind_word.as_deref(), Some("解绑"));
+    assert_eq!(config.limits.wrong_codes_per_customer, Rate { count: 5, window: Duration::from_mins(10) });
+    assert_eq!(config.limits.logins_per_ip, Rate { count: 600, window: Duration::from_mins(1) });
+    assert_eq!(config.limits.body_bytes_max, 65_536);
+    assert!(config.admin.api_key.is_none() && config.webhooks.url.is_none());
+    assert_eq!(config.kf.handover, Handover::None);
+}
+
+#[test]
+fn the_environment_overrides_the_file_and_the_file_the_defaults() {
+    let file =
+        "[kf]\nreconcile_every = \"1m\"\n[binding]\ncode_ttl = \"5m\"\n[server]\nlisten = \"127.0.0.1:0\"";
+    let loaded = good(file, &[("KFBIND_BINDING__CODE_TTL", "90s")]);
+    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_mins(1));
+    assert_eq!(loaded.config.binding.code_ttl, Duration::from_secs(90));
+    assert_eq!(loaded.config.server.listen.port(), 0);
+    for line in [
+        "reconcile_every = \"1m\"  # file",
+        "code_ttl = \"90s\"  # KFBIND_BINDING__CODE_TTL",
+        "path = \"data\"  # default",
+    ] {
+        assert!(loaded.effective.lines().any(|shown| shown == line), "{line}\n{}", loaded.effective);
+    }
+}
+
+#[test]
+fn values_of_the_environment_are_typed_by_their_key() {
+    let config = good(
+        "",
+        &[
+            ("KFBIND_WECOM__TOKEN", "123456"),
+            ("KFBIND_WECOM__ACCOUNTS", "wkA, wkB,wkA"),
+            ("KFBIND_LIMITS__BODY_BYTES_MAX", "1024"),
+            ("KFBIND_BINDING__CONFIRM_LINK", "false"),
+            ("KFBIND_BINDING__METHODS", r#"["code"]"#),
+            ("KFBIND_MINIPROGRAM__SUBSCRIBE_DATA", r#"{"thing1":"{account}"}"#),
+            ("KFBIND_MESSAGES__LOCKED", "true"),
+        ],
+    )
+    .config;
+    assert_eq!(config.wecom.token.expose_secret(), "123456");
+    assert_eq!(config.wecom.accounts, ["wkA", "wkB"]);
+    assert_eq!(config.limits.body_bytes_max, 1024);
+    assert!(!config.binding.confirm_link);
+    assert_eq!(config.binding.methods, [Method::Code]);
+    assert_eq!(config.miniprogram.subscribe_data.get("thing1").map(String::as_str), Some("{account}"));
+    assert_eq!(config.messages.locked, "true");
+}
+
+#[test]
+fn five_different_mistakes_are_all_named_at_once() {
+    let problems = bad(
+        "[wecom]\ntoken = 5\naccounts = [\"kfc123\"]\n[binding]\ncode_ttl = \"10 minutes\"\ncolour = \"red\"",
+        &[("KFBIND_WECOM__SECRET", ""), ("KFBIND_WECOM__TOKEN", "ok"), ("KFBIND_SERVER__LISTEN", "8080")],
+    );
+    let mut keys = keys_of(&problems);
+    keys.sort_unstable();
+    let wanted = [
+        "binding.code_ttl",
+        "binding.colour",
+        "server.listen",
+        "wecom.accounts",
+        "wecom.secret",
+        "wecom.token",
+    ];
+    assert_eq!(keys, wanted);
+    let shown = Problems(problems.clone()).to_string();
+    for problem in &problems {
+        assert!(shown.contains(&problem.key) && shown.contains(&problem.fix) && !problem.fix.is_empty());
+    }
+    assert!(shown.contains("set by KFBIND_SERVER__LISTEN"), "{shown}");
+}
+
+#[test]
+fn everything_that_is_required_is_missed_at_once() {
+    let problems = Config::from_toml("", &Environment::new::<String, String>([])).err().unwrap().0;
+    let wanted = [
+        "wecom.corp_id",
+        "wecom.secret",
+        "wecom.token",
+        "wecom.encoding_aes_key",
+        "miniprogram.app_id",
+        "miniprogram.secret",
+    ];
+    assert_eq!(keys_of(&problems), wanted);
+    assert!(problems.iter().any(|problem| problem.fix.contains("KFBIND_WECOM__SECRET_FILE")));
+}
+
+#[test]
+fn a_variable_with_one_underscore_is_recognised_where_its_key_is_missing() {
+    let problem = only("", &[("KFBIND_WECOM__SECRET", ""), ("KFBIND_WECOM_SECRET", "x")]);
+    assert!(problem.fix.contains("rename KFBIND_WECOM_SECRET to KFBIND_WECOM__SECRET"), "{problem}");
+}
+
+#[test]
+fn unknown_keys_are_errors_that_name_the_nearest() {
+    for (toml, key, nearest) in [
+        ("[wecom]\nsecert = \"x\"", "wecom.secert", "wecom.secret"),
+        ("[wecmo]\ntoken = \"x\"", "wecmo.token", "wecom.token"),
+        ("secret = \"x\"", "secret", "wecom.secret"),
+        ("[serve]", "serve", "server"),
+        ("wecom = 5", "wecom", "[wecom]"),
+    ] {
+        let problem = only(toml, &[]);
+        assert_eq!(problem.key, key);
+        assert!(problem.fix.contains(nearest), "{problem}");
+    }
+    for (variable, nearest) in [
+        ("KFBIND_WECOM__SECERT", "KFBIND_WECOM__SECRET"),
+        ("KFBIND_WECOM__SECERT_FILE", "KFBIND_WECOM__SECRET"),
+        ("KFBIND__SERVER_LISTEN", "KFBIND_SERVER__LISTEN"),
+        ("KFBIND_server__listen", "KFBIND_SERVER__LISTEN"),
+    ] {
+        let problem = only("", &[(variable, "x")]);
+        assert_eq!(problem.key, variable);
+        assert!(problem.fix.contains(nearest), "{problem}");
+    }
+}
+
+#[test]
+fn variables_without_two_underscores_are_left_alone() {
+    good("", &[("KFBIND_PORT", "tcp://10.0.0.1:80"), ("KFBIND_LOG", "json"), ("KFBIND_SERVICE_HOST", "x")]);
+}
+
+#[test]
+fn a_syntax_error_names_its_line_and_not_what_stands_there() {
+    let toml = "[wecom]\ncorp_id = \"ww1\"\nsecret = \"SECRET-in-file\n";
+    let problem = only(toml, &[]);
+    assert_eq!(problem.key, "config.toml");
+    assert!(problem.what.contains("line 3"), "{problem}");
+    assert!(!problem.to_string().contains("SECRET"), "{problem}");
+}
+
+#[test]
+fn a_syntax_error_does_not_hide_what_is_wrong_in_the_environment() {
+    let problems =
+        Config::from_toml("[wecom", &Environment::new([("KFBIND_KF__URL", "kfc1"), ("KFBIND_A__B", "")]))
+            .err();
+    assert_eq!(keys_of(&problems.unwrap().0), ["config.toml", "KFBIND_A__B", "kf.url"]);
+}
+
+#[test]
+fn a_secret_is_read_from_a_file_without_its_last_newline() {
+    for (content, wanted) in
+        [("from-file\n", "from-file"), ("from-file\r\n", "from-file"), ("from-file", "from-file")]
+    {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap();
+        let mut variables: Vec<_> =
+            REQUIRED.into_iter().filter(|(name, _)| *name != "KFBIND_WECOM__SECRET").collect();
+        variables.push(("KFBIND_WECOM__SECRET_FILE", path));
+        let loaded = Config::from_toml("", &Environment::new(variables)).ok().unwrap();
+        assert_eq!(loaded.config.wecom.secret.expose_secret(), wanted);
+        assert!(loaded.effective.contains("secret = \"***\"  # KFBIND_WECOM__SECRET_FILE"));
+    }
+}
+
+#[test]
+fn files_for_secrets_are_refused_twice_missing_or_for_other_keys() {
+    let twice = only("", &[("KFBIND_WECOM__SECRET_FILE", "/nonexistent/x")]);
+    assert_eq!(twice.key, "wecom.secret");
+    assert!(twice.what.contains("twice"), "{twice}");
+    let missing = only("", &[("KFBIND_ADMIN__API_KEY_FILE", "/nonexistent/x")]);
+    assert_eq!(missing.key, "admin.api_key");
+    assert!(missing.what.contains("/nonexistent/x"), "{missing}");
+    let other = only("", &[("KFBIND_SERVER__LISTEN_FILE", "/nonexistent/x")]);
+    assert!(other.what.contains("only secrets") && other.fix.contains("KFBIND_SERVER__LISTEN"), "{other}");
+}
+
+#[test]
+fn a_secrets_file_without_end_is_refused() {
+    let problem = only("", &[("KFBIND_ADMIN__API_KEY_FILE", "/dev/zero")]);
+    assert!(problem.what.contains("more than"), "{problem}");
+}
+
+#[test]
+fn secrets_are_neither_in_debug_nor_in_what_check_prints() {
+    let loaded = good(
+        "[wecom]\nproxy = \"socks5://me:SECRET-proxy@10.0.0.5:1080\"\nstaff_secret = \"SECRET-staff\"",
+        &[
+            ("KFBIND_ADMIN__API_KEY", "SECRET-admin-key-long-enough"),
+            ("KFBIND_WECOM__TOKEN_PREVIOUS", "SECRETprevious"),
+            ("KFBIND_WEBHOOKS__SECRET", "whsec_SECRET"),
+        ],
+    );
+    for shown in [format!("{:?}", loaded.config), loaded.effective.clone()] {
+        assert!(
+            !shown.contains("SECRET-") && !shown.contains("SECRETt") && !shown.contains("SECRETp"),
+            "{shown}"
+        );
+        assert!(!shown.contains("whsec") && !shown.contains(AES_KEY), "{shown}");
+        assert!(shown.contains("wwedab3d5fc43636d8"), "{shown}");
+    }
+    assert!(loaded.effective.contains("proxy = \"socks5://***@10.0.0.5:1080\""));
+    assert!(
+        loaded.effective.contains("encoding_aes_key_previous = \"\""),
+        "an empty secret is shown as empty"
+    );
+}
+
+#[test]
+fn no_problem_shows_a_secret() {
+    let problems = bad(
+        "[admin]\napi_key = \"Hush-short\"\n[webhooks]\nsecret = \"Hush-hook\"",
+        &[
+            ("KFBIND_WECOM__SECRET", "Hush with spaces"),
+            ("KFBIND_WECOM__TOKEN", "Hush-token"),
+            ("KFBIND_WECOM__TOKEN_PREVIOUS", "Hush-token-that-is-much-too-long-for-one"),
+            ("KFBIND_WECOM__ENCODING_AES_KEY", "Hushhush"),
+            ("KFBIND_WECOM__ENCODING_AES_KEY_PREVIOUS", "Hushhush"),
+            ("KFBIND_WECOM__PROXY", "gopher://me:Hush@host"),
+        ],
+    );
+    assert_eq!(problems.len(), 8, "{problems:?}");
+    for problem in problems {
+        assert!(!problem.to_string().contains("Hush"), "{problem}");
+    }
+}
+
+#[test]
+fn the_effective_configuration_is_toml_with_every_key() {
+    let loaded = good("[messages]\nbound = \"a\\\"b\\\\c\\nd\"", &[]);
+    let shown: toml::Table = toml::from_str(&loaded.effective).unwrap();
+    for key in KEYS {
+        let (section, name) = key.parts();
+        assert!(shown.get(section).is_some_and(|keys| keys.get(name).is_some()), "{}", key.name);
+    }
+    assert_eq!(shown["messages"]["bound"].as_str(), Some("a\"b\\c\nd"));
+}
+
+#[test]
+fn what_is_not_built_yet_is_an_error_where_it_is_switched_on() {
+    for (toml, key) in [
+        ("[binding]\nmethods = [\"code\", \"card\"]", "binding.methods"),
+        ("[binding]\nmethods = [\"code\", \"window\"]", "binding.methods"),
+        ("[binding]\nmethods = [\"code\", \"staff\"]", "binding.methods"),
+        ("[binding]\nconfirm_code = true", "binding.confirm_code"),
+        ("[kf]\nhandover = \"pool\"", "kf.handover"),
+        ("[miniprogram]\nsubscribe_template_id = \"T\"", "miniprogram.subscribe_template_id"),
+        ("[wecom]\nforward_to = [\"http://127.0.0.1:1\"]", "wecom.forward_to"),
+        ("[server]\nops_listen = \"127.0.0.1:1\"", "server.ops_listen"),
+        ("[webhooks]\nurl = \"http://127.0.0.1:1\"", "webhooks.url"),
+    ] {
+        let problem = only(toml, &[]);
+        assert_eq!(problem.key, key);
+        assert!(problem.what.contains("not built yet in this version"), "{problem}");
+    }
+    let tls = bad("[server]\ntls_cert = \"c\"\ntls_key = \"k\"", &[]);
+    assert_eq!(keys_of(&tls), ["server.tls_cert", "server.tls_key"]);
+}
+
+#[test]
+fn the_other_keys_of_ways_not_built_yet_are_accepted() {
+    good(
+        "[binding]\nmethods = [\"unionid\", \"code\", \"link\"]\nconfirm_link = false\nwindow = \"1m\"\ncard_ttl = \"1h\"\n\
+         [wecom]\nstaff_secret = \"x\"\nstaff_userids = [\"li\"]\n[kf]\nhandover = \"none\"\nservicers = [\"li\"]\n\
+         person_word = \"\"\n[miniprogram]\ncard_path = \"pages/a/a.html\"\nsubscribe_data = { thing1 = \"{time}\" }",
+        &[],
+    );
+}
+
+#[test]
+fn methods_are_known_words_and_contain_code() {
+    let unknown = only("[binding]\nmethods = [\"code\", \"qr\"]", &[]);
+    assert!(unknown.fix.contains("\"unionid\""), "{unknown}");
+    let lacking = only("[binding]\nmethods = [\"link\"]", &[]);
+    assert!(lacking.what.contains("\"code\""), "{lacking}");
+}
+
+#[test]
+fn the_default_text_speaks_of_the_unbind_word_only_where_there_is_one() {
+    let with = good("", &[]).config.messages.bound;
+    assert!(with.contains("{unbind_word}") && with.contains("{account}"));
+    let without = good("[binding]\nunbind_word = \"\"", &[]);
+    assert_eq!(without.config.messages.bound, "绑定成功，{account}已与当前会话关联。");
+    assert!(without.effective.contains("bound = \"绑定成功，{account}已与当前会话关联。\""));
+    let own = only("[binding]\nunbind_word = \"\"\n[messages]\nbound = \"好，回复{unbind_word}\"", &[]);
+    assert_eq!(own.key, "messages.bound");
+}
+
+#[test]
+fn the_default_texts_speak_of_no_password() {
+    let sections: toml::Table = toml::from_str(DEFAULTS).unwrap();
+    for (name, text) in sections["messages"].as_table().unwrap() {
+        let text = text.as_str().unwrap();
+        assert!(!text.contains("验证码") && !text.contains("密码") && !text.contains('\n'), "{name}");
+    }
+}
+
+#[test]
+fn single_values_are_judged() {
+    for (toml, key) in [
+        ("[server]\nlisten = \"\"", "server.listen"),
+        ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies"),
+        ("[server]\nshutdown_grace = \"1h\"", "server.shutdown_grace"),
+        ("[store]\npath = \"\"", "store.path"),
+        ("[wecom]\napi_base = \"https://host/\"", "wecom.api_base"),
+        ("[wecom]\nproxy = \"10.0.0.1:80\"", "wecom.proxy"),
+        ("[wecom]\nrequest_timeout = \"0s\"", "wecom.request_timeout"),
+        ("[kf]\nurl = \"kfc123\"", "kf.url"),
+        ("[kf]\nreconcile_every = \"10ms\"", "kf.reconcile_every"),
+        ("[binding]\ncode_ttl = \"500ms\"", "binding.code_ttl"),
+        ("[binding]\ncode_ttl = \"2d\"", "binding.code_ttl"),
+        ("[binding]\nunbind_word = \" 解绑\"", "binding.unbind_word"),
+        ("[binding]\nunbind_word = \"人工\"", "kf.person_word"),
+        ("[binding]\non_conflict = \"ask\"", "binding.on_conflict"),
+        ("[limits]\ncodes_per_openid = \"5 per minute\"", "limits.codes_per_openid"),
+        ("[limits]\nbody_bytes_max = 0", "limits.body_bytes_max"),
+        ("[messages]\nlocked = \"{minute}\"", "messages.locked"),
+        ("[messages]\nlocked = \"\"", "messages.locked"),
+        ("[miniprogram]\nsubscribe_data = { thing1 = \"{code}\" }", "miniprogram.subscribe_data"),
+        ("[miniprogram]\ncard_path = \"pages/a/a\"", "miniprogram.card_path"),
+        ("[admin]\napi_key = \"short\"", "admin.api_key"),
+    ] {
+        assert_eq!(only(toml, &[]).key, key, "{toml}");
+    }
+}
+
+#[test]
+fn a_link_of_ones_own_without_enc_scene_is_noted() {
+    let bare = "[kf]\nurl = \"https://work.weixin.qq.com/kfid/kfc6fac668195f8389e\"";
+    let notes = good(bare, &[]).notes;
+    assert!(notes.iter().any(|note| note.key == "kf.url" && note.what.contains("enc_scene")), "{notes:?}");
+    assert!(good(bare, &[("KFBIND_BINDING__METHODS", "code")]).notes.is_empty());
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_default_one_need_not() {
+    let missing = ConfigFile::Named(PathBuf::from("/nonexistent/kfbind.toml"));
+    let problems = Config::load(&missing, &environment(&[])).err().unwrap().0;
+    assert_eq!(keys_of(&problems), ["/nonexistent/kfbind.toml"]);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"[kf]\nreconcile_every = \"2m\"").unwrap();
+    let named = ConfigFile::Named(file.path().to_owned());
+    let loaded = Config::load(&named, &environment(&[])).ok().unwrap();
+    assert_eq!(loaded.config.kf.reconcile_every, Duration::from_mins(2));
+}
+
+#[test]
+fn a_file_from_a_windows_editor_is_read() {
+    let config = good("\u{feff}[kf]\r\nreconcile_every = \"2m\"\r\n", &[]).config;
+    assert_eq!(config.kf.reconcile_every, Duration::from_mins(2));
+}

@@ -1,0 +1,28 @@
+//! Where log lines go and how they look: always to stderr, as text for people or as JSON.
+//!
+//! What is logged, and that no secret is, is decided where the lines are written.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt as _};
+
+use crate::config::LogSettings;
+
+/// Begins to log for the whole process; further calls change nothing. A filter that can't be read counts as `info`,
+/// and the first line says so.
+pub fn start(settings: &LogSettings) {
+    let (filter, refused) = match EnvFilter::try_new(&settings.filter) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = if settings.json {
+        lines.json().flatten_event(true).finish().try_init()
+    } else {
+        lines.with_ansi(io::stderr().is_terminal()).finish().try_init()
+    };
+    // A second start, as tests in one process make it, finds the first one in place.
+    if let (Ok(()), Some(error)) = (started, refused) {
+        tracing::warn!(%error, filter = settings.filter, "RUST_LOG can't be read, logging at level info");
+    }
+}
