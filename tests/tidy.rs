@@ -20,7 +20,18 @@ const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ("main", &["cli", "config::Environment"]),
     (
         "cli",
-        &["app", "clock", "config", "demo", "logging", "wecom", "outgoing", "actors::ids", "actors::ports"],
+        &[
+            "app",
+            "clock",
+            "config",
+            "demo",
+            "logging",
+            "wecom",
+            "outgoing",
+            "actors::ids",
+            "actors::ports",
+            "actors::tally",
+        ],
     ),
     ("app", &["actors", "clock", "config", "http", "logging", "outgoing", "wechat", "wecom"]),
     ("http", &["actors", "wechat", "wecom"]),
@@ -215,13 +226,46 @@ fn the_inside_says_sled_bincode_and_unsafe_in_one_place_each() {
 #[test]
 fn the_inside_depends_on_no_http_xml_or_cryptography() {
     let manifest = read("actors/Cargo.toml");
-    let offences: Vec<String> = manifest
-        .lines()
-        .filter_map(|line| line.split(['=', '.', ' ']).next())
+    let offences: Vec<String> = dependencies(&manifest)
+        .into_iter()
         .filter(|name| NOT_INSIDE.contains(name))
         .map(|name| format!("actors/Cargo.toml: {name}"))
         .collect();
     assert_none(&offences);
+}
+
+/// The crates that a manifest names as dependencies, for tests too.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut is_dependency = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_dependency = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(['=', '.']).filter(|_| is_dependency) {
+            names.push(name.trim());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_dependency_earns_its_place_in_a_line() {
+    let (outside, inside) = (read("Cargo.toml"), read("actors/Cargo.toml"));
+    let named: BTreeSet<&str> = dependencies(&outside).into_iter().chain(dependencies(&inside)).collect();
+    let text = read("ARCHITECTURE.md");
+    let (_, table) = text.split_once("| crate |").unwrap_or_default();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let explained: BTreeSet<&str> =
+        rows.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`')).collect();
+    let silent = named.iter().filter(|name| **name != "actors" && !explained.contains(*name));
+    let gone = explained.iter().filter(|name| !named.contains(*name));
+    assert!(named.len() > 20, "the manifests are read: {named:?}");
+    assert_none(
+        &silent
+            .map(|name| format!("ARCHITECTURE.md doesn't say what {name} is for"))
+            .chain(gone.map(|name| format!("ARCHITECTURE.md explains {name}, which is no dependency")))
+            .collect::<Vec<_>>(),
+    );
 }
 
 // ---- Files ------------------------------------------------------------------------------------------------------
