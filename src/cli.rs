@@ -115,7 +115,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
 fn execute(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { file } => {
-            app::serve(Config::load(&file.choice(), environment)?.config)?;
+            app::serve(&Config::load(&file.choice(), environment)?.config)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { port, script, seed } => {

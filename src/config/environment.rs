@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 
 /// Names and values of the environment; a value is `None` where it isn't UTF-8. It holds secrets, so no `Debug`.
+#[derive(Default)]
 pub struct Environment {
     variables: Vec<(String, Option<String>)>,
 }
 
 /// How the program logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     /// JSON lines rather than text for people (`KFBIND_LOG=json`).
     pub json: bool,

@@ -1,0 +1,141 @@
+//! The business back end's side: who is bound to whom, and putting an end to it.
+//!
+//! Without `admin.api_key` none of these addresses exists. Nothing here is for users or customers.
+
+use actors::{
+    ids::{ExternalUserId, OpenId, UnionId},
+    messages::{BindingInfo, BindingQuery},
+};
+use http::{Method, StatusCode};
+use serde::Serialize;
+use warp::reply::Response;
+
+use super::{
+    query::{self, Plus},
+    reply::{self, ApiError, Rfc3339},
+    request::{Head, Right},
+};
+
+/// How many bindings a page has at most, and if nothing is said.
+const LIMIT_MAX: usize = 1000;
+const LIMIT_DEFAULT: usize = 100;
+
+#[derive(Serialize)]
+struct PageBody<'p> {
+    bindings: Vec<BindingBody<'p>>,
+    next: Option<&'p str>,
+}
+
+#[derive(Serialize)]
+struct BindingBody<'p> {
+    openid: &'p str,
+    external_userid: &'p str,
+    unionid: Option<&'p str>,
+    open_kfid: Option<&'p str>,
+    method: &'static str,
+    bound_at: Rfc3339,
+    nickname: Option<&'p str>,
+    label: Option<&'p str>,
+}
+
+impl<'p> From<&'p BindingInfo> for BindingBody<'p> {
+    fn from(info: &'p BindingInfo) -> Self {
+        Self {
+            openid: info.openid.as_str(),
+            external_userid: info.customer.as_str(),
+            unionid: info.unionid.as_ref().map(UnionId::as_str),
+            open_kfid: info.account.as_ref().map(actors::ids::OpenKfId::as_str),
+            method: info.method,
+            bound_at: Rfc3339(info.bound_at),
+            nickname: info.nickname.as_deref(),
+            label: info.label.as_deref(),
+        }
+    }
+}
+
+/// `/api/admin/bindings`
+pub(crate) async fn bindings(head: Head) -> Result<Response, ApiError> {
+    authorize(&head, &[Method::GET, Method::HEAD], "GET, HEAD").await?;
+    let names = ["openid", "external_userid", "unionid", "nickname", "limit", "after"];
+    let [openid, customer, unionid, nickname, limit, after] = query::values(&head.query, names, Plus::Space)?;
+    if [&openid, &customer, &unionid, &nickname].into_iter().flatten().any(|value| value.is_empty()) {
+        // Taken for "all", an empty field of a form would show everybody.
+        return Err(ApiError::BadRequest("A query parameter is empty; leave it out instead."));
+    }
+    let query = BindingQuery {
+        openid: openid.map(OpenId::new),
+        customer: customer.map(ExternalUserId::new),
+        unionid: unionid.map(UnionId::new),
+        nickname: nickname.map(Into::into),
+        after: after.filter(|after| !after.is_empty()).map(OpenId::new),
+        limit: limit.as_deref().map_or(Ok(LIMIT_DEFAULT), limit_of)?,
+    };
+    let page = head.shared.context.handles.bindings(query).await?;
+    let body = PageBody {
+        bindings: page.bindings.iter().map(BindingBody::from).collect(),
+        next: page.next.as_ref().map(OpenId::as_str),
+    };
+    Ok(reply::json(StatusCode::OK, &body))
+}
+
+/// `/api/admin/bindings/{openid}`
+pub(crate) async fn binding(openid: String, head: Head) -> Result<Response, ApiError> {
+    authorize(&head, &[Method::DELETE], "DELETE").await?;
+    let openid = OpenId::new(query::path_segment(&openid)?);
+    let [erase] = query::values(&head.query, ["erase"], Plus::Space)?;
+    if erase.is_some_and(|erase| erase != "false") {
+        // Doing less than asked without a word would leave a person in the store whom somebody promised to erase.
+        return Err(ApiError::BadRequest("This version can't erase; leave erase out to unbind."));
+    }
+    let _permit = head.shared.write_permit()?;
+    if head.shared.context.handles.unbind_by_admin(openid).await? {
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    } else {
+        Err(ApiError::NotFound)
+    }
+}
+
+/// `/api/admin/locks/{external_userid}`
+pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiError> {
+    authorize(&head, &[Method::DELETE], "DELETE").await?;
+    let customer = ExternalUserId::new(query::path_segment(&customer)?);
+    let _permit = head.shared.write_permit()?;
+    head.shared.context.handles.lift_lock(customer).await?;
+    Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// 404 without a key to hold, then 405, then 401.
+async fn authorize(head: &Head, methods: &[Method], allow: &'static str) -> Result<(), ApiError> {
+    if head.shared.admin_key.is_none() {
+        return Err(ApiError::NotFound);
+    }
+    if !methods.contains(&head.method) {
+        return Err(ApiError::MethodNotAllowed(allow));
+    }
+    match head.right().await {
+        Right::Admin => Ok(()),
+        Right::WrongKey | Right::None => Err(ApiError::AdminKeyInvalid),
+    }
+}
+
+fn limit_of(text: &str) -> Result<usize, ApiError> {
+    const BAD: ApiError = ApiError::BadRequest("limit is a whole number from 1 to 1000.");
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BAD);
+    }
+    text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or(BAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_whole_number_from_1_to_1000() {
+        assert_eq!(limit_of("1"), Ok(1));
+        assert_eq!(limit_of("1000"), Ok(1000));
+        for text in ["0", "1001", "", "-1", "+1", "1.0", "99999999999999999999999"] {
+            assert!(limit_of(text).is_err(), "{text}");
+        }
+    }
+}
