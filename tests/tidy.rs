@@ -38,7 +38,7 @@ const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
     ("wechat", &["actors::ids", "outgoing"]),
     ("sim", &["wecom::signature", "wecom::envelope", "wecom::api", "outgoing"]),
-    ("demo", &["app", "config", "outgoing", "sim"]),
+    ("demo", &["actors::ports", "app", "clock", "config", "outgoing", "sim"]),
     ("clock", &["actors::ports"]),
     ("logging", &["config"]),
 ];
