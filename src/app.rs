@@ -226,14 +226,16 @@ fn sync_policy(config: &Config) -> SyncPolicy {
 
 fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
     let wecom = &config.wecom;
-    let key = EnvelopeKey::parse(wecom.encoding_aes_key.expose_secret()).context("`wecom.encoding_aes_key`")?;
+    let key =
+        EnvelopeKey::parse(wecom.encoding_aes_key.expose_secret()).context("`wecom.encoding_aes_key`")?;
     let previous = wecom
         .encoding_aes_key_previous
         .as_ref()
         .map(|key| EnvelopeKey::parse(key.expose_secret()).context("`wecom.encoding_aes_key_previous`"))
         .transpose()?;
     let token_previous = wecom.token_previous.as_ref().map(|token| token.expose_secret());
-    Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key).with_previous(token_previous, previous))
+    Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key)
+        .with_previous(token_previous, previous))
 }
 
 fn http_settings(config: &Config) -> HttpSettings {

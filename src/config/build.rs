@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, net::SocketAddr, time::Duration};
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::{
     Admin, Binding, CodeFormat, Config, Handover, Kf, Limits, Messages, Method, MiniProgram, OnConflict,
     Problem, Rate, Server, Store, WeCom, Webhooks, checks,
@@ -302,6 +304,21 @@ fn notes(config: &Config) -> Vec<Problem> {
             "kf.url",
             "has no enc_scene, so WeCom passes no ticket on and the method \"link\" can't work with it; codes do",
             "leave kf.url empty to have a link made, or take \"link\" out of binding.methods",
+        ));
+    }
+    let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
+    if !is_plain(&config.wecom.token) {
+        notes.push(Problem::new(
+            "wecom.token",
+            "has other characters than letters and digits, which WeCom's console does not take",
+            "paste it again, or make one with `kfbind keygen` and paste it there, too",
+        ));
+    }
+    if config.admin.api_key.as_ref().is_some_and(|key| key.expose_secret().len() < checks::ADMIN_KEY_CHARS_MIN) {
+        notes.push(Problem::new(
+            "admin.api_key",
+            format!("has fewer than {} characters and can be guessed", checks::ADMIN_KEY_CHARS_MIN),
+            "make one with `kfbind keygen`",
         ));
     }
     notes

@@ -19,7 +19,7 @@ const AES_KEY_CHARS: usize = 43;
 /// The most characters of a callback Token.
 const TOKEN_CHARS_MAX: usize = 32;
 /// The fewest characters of an admin key: fewer can be guessed.
-const ADMIN_KEY_CHARS_MIN: usize = 16;
+pub(super) const ADMIN_KEY_CHARS_MIN: usize = 16;
 /// The placeholders of the chat's texts.
 pub(super) const MESSAGE_PLACEHOLDERS: [&str; 5] = ["nickname", "account", "code", "minutes", "unbind_word"];
 /// The placeholders of the subscribe message.
@@ -128,7 +128,7 @@ pub(super) fn token(text: &str) -> Result<SecretString, Fault> {
     if length > TOKEN_CHARS_MAX {
         return Err(Fault::new(format!("has {length} characters, more than {TOKEN_CHARS_MAX}"), fix));
     }
-    letters_and_digits(text, fix)
+    secret(text)
 }
 
 pub(super) fn aes_key(text: &str) -> Result<SecretString, Fault> {
@@ -154,10 +154,6 @@ pub(super) fn admin_key(text: &str) -> Result<SecretString, Fault> {
     let fix = "take one from `kfbind keygen`";
     if !text.chars().all(|character| character.is_ascii_graphic()) {
         return Err(Fault::new("has characters that a header can't carry", fix));
-    }
-    if text.len() < ADMIN_KEY_CHARS_MIN {
-        let length = text.len();
-        return Err(Fault::new(format!("has {length} characters, fewer than {ADMIN_KEY_CHARS_MIN}"), fix));
     }
     Ok(SecretString::from(text))
 }

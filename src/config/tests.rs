@@ -415,9 +415,16 @@ fn single_values_are_judged() {
         ("[messages]\nlocked = \"\"", "messages.locked"),
         ("[miniprogram]\nsubscribe_data = { thing1 = \"{code}\" }", "miniprogram.subscribe_data"),
         ("[miniprogram]\ncard_path = \"pages/a/a\"", "miniprogram.card_path"),
-        ("[admin]\napi_key = \"short\"", "admin.api_key"),
     ] {
         assert_eq!(only(toml, &[]).key, key, "{toml}");
+    }
+}
+
+#[test]
+fn a_short_admin_key_and_an_odd_token_are_noted() {
+    let notes = good("[admin]\napi_key = \"short\"", &[("KFBIND_WECOM__TOKEN", "a-token")]).notes;
+    for key in ["admin.api_key", "wecom.token"] {
+        assert!(notes.iter().any(|note| note.key == key), "{key}: {notes:?}");
     }
 }
 

@@ -1,19 +1,29 @@
 //! The routes as a plain service, without sockets; and the server on loopback, where sockets are the point.
 //!
-//! Nothing here gets as far as the actors: what they answer is for the tests of the whole.
+//! The actors are real, on a store of their own; WeCom can't be reached, so nobody is ever bound here.
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use actors::{
+    RegistryOptions,
+    ids::{ExternalUserId, OpenKfId},
+    messages::IssueOutcome,
+    policy::{CodeFormat, OnConflict, Policy, SyncPolicy, Texts},
+    ports::{BoxFuture, CallError, KfAccount, Page, Profile, PullRequest, Reply, ServiceState, WeCom},
+    system::{System, SystemOptions},
+    tally::Tally,
+    testing::{ManualClock, SeededEntropy},
+};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -23,17 +33,91 @@ use tokio::{
 use super::*;
 use crate::{outgoing, wechat::WechatConfig, wecom::envelope::EnvelopeKey};
 
+mod binding_routes;
+mod callbacks;
+
 const NOW_S: u64 = 1_700_000_000;
 const ADMIN_KEY: &str = "admin-key";
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(20);
 
-struct TestClock(AtomicU64);
+/// A WeCom that can't be reached.
+struct NoWecom;
 
-impl Clock for TestClock {
-    fn now_ms(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+fn unreachable<T: Send + 'static>() -> BoxFuture<'static, Result<T, CallError>> {
+    Box::pin(std::future::ready(Err(CallError::Unreachable("a test".to_owned()))))
+}
+
+impl WeCom for NoWecom {
+    fn pull(&self, _: PullRequest) -> BoxFuture<'_, Result<Page, CallError>> {
+        unreachable()
     }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<KfAccount>, CallError>> {
+        unreachable()
+    }
+
+    fn contact_way(&self, _: OpenKfId, _: String) -> BoxFuture<'_, Result<String, CallError>> {
+        unreachable()
+    }
+
+    fn send(&self, _: Reply) -> BoxFuture<'_, Result<(), CallError>> {
+        unreachable()
+    }
+
+    fn service_state(
+        &self,
+        _: OpenKfId,
+        _: ExternalUserId,
+    ) -> BoxFuture<'_, Result<ServiceState, CallError>> {
+        unreachable()
+    }
+
+    fn to_assistant(&self, _: OpenKfId, _: ExternalUserId) -> BoxFuture<'_, Result<(), CallError>> {
+        unreachable()
+    }
+
+    fn profiles(&self, _: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
+        unreachable()
+    }
+}
+
+async fn actors(clock: Arc<ManualClock>, own_link: Option<&str>) -> (System, TempDir) {
+    let store = tempfile::tempdir().unwrap();
+    let rate = Rate { count: 5, window_s: 60 };
+    let text = || "x".to_owned();
+    let policy = Policy {
+        code_format: CodeFormat::Digits,
+        code_ttl_s: 600,
+        on_conflict: OnConflict::Reject,
+        unbind_word: None,
+        codes_per_openid: rate,
+        wrong_codes_per_customer: rate,
+        texts: Texts {
+            bound: text(),
+            unbound: text(),
+            wrong_code: text(),
+            expired_code: text(),
+            locked: text(),
+            conflict: text(),
+            already_bound: text(),
+        },
+    };
+    let registry = RegistryOptions {
+        path: store.path().to_owned(),
+        corp_id: "ww1".to_owned(),
+        policy,
+        clock,
+        entropy: Arc::new(SeededEntropy::new(1)),
+        tally: Tally::default(),
+    };
+    let sync_policy = SyncPolicy {
+        accounts: vec![OpenKfId::new("wk1")],
+        reconcile_every_ms: 300_000,
+        own_link: own_link.map(str::to_owned),
+    };
+    let system = System::start(SystemOptions { registry, sync_policy, wecom: Arc::new(NoWecom) });
+    (system.await.unwrap(), store)
 }
 
 /// What a test wants otherwise than usual.
@@ -41,15 +125,25 @@ struct Options {
     admin_api_key: Option<&'static str>,
     logins_per_ip: u32,
     wechat: Option<SocketAddr>,
+    callback_keys: Option<CallbackKeys>,
+    body_bytes_max: usize,
+    own_link: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { admin_api_key: Some(ADMIN_KEY), logins_per_ip: 600, wechat: None }
+        Self {
+            admin_api_key: Some(ADMIN_KEY),
+            logins_per_ip: 600,
+            wechat: None,
+            callback_keys: None,
+            body_bytes_max: 1_024,
+            own_link: Some("https://work.weixin.qq.com/kfid/kfc1"),
+        }
     }
 }
 
-fn context(options: &Options) -> Context {
+fn context(options: &Options, handles: Handles, clock: Arc<ManualClock>) -> Context {
     let wechat = WechatConfig {
         api_base: options
             .wechat
@@ -57,18 +151,19 @@ fn context(options: &Options) -> Context {
         app_id: "wx1".to_owned(),
         secret: "secret".to_owned().into(),
     };
-    let key = EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let key = || EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let callback_keys = options.callback_keys.clone();
     Context {
-        handles: Handles {},
+        handles,
         session_keys: SessionKeys::new([7; 32]),
-        callback_keys: CallbackKeys::new("ww1", "token", key),
+        callback_keys: callback_keys.unwrap_or_else(|| CallbackKeys::new("ww1", "token", key())),
         wechat: WechatClient::new(wechat, outgoing::client(Duration::from_secs(5), None).unwrap()),
-        clock: Arc::new(TestClock(AtomicU64::new(NOW_S * 1000))),
+        clock,
         settings: HttpSettings {
             corp_id: "ww1".to_owned(),
             admin_api_key: options.admin_api_key.map(|key| key.to_owned().into()),
             session_ttl_s: 3_600,
-            body_bytes_max: 1_024,
+            body_bytes_max: options.body_bytes_max,
             logins_per_ip: Rate { count: options.logins_per_ip, window_s: 60 },
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         },
@@ -79,8 +174,10 @@ fn context(options: &Options) -> Context {
 /// The routes and what they share.
 struct Site {
     shared: Arc<Shared>,
-    /// Dropped, it would mean a stop.
-    _stop: watch::Sender<bool>,
+    clock: Arc<ManualClock>,
+    stop: watch::Sender<bool>,
+    system: System,
+    _store: TempDir,
 }
 
 /// An answer, read to its end.
@@ -109,9 +206,31 @@ impl Answer {
 }
 
 impl Site {
-    fn new(options: &Options) -> Self {
+    async fn new(options: &Options) -> Self {
+        let clock = Arc::new(ManualClock::at(NOW_S));
+        let (system, store) = actors(Arc::clone(&clock), options.own_link).await;
         let (stop, stopping) = watch::channel(false);
-        Self { shared: Arc::new(Shared::new(context(options), stopping)), _stop: stop }
+        let context = context(options, system.handles(), Arc::clone(&clock));
+        let site =
+            Self { shared: Arc::new(Shared::new(context, stopping)), clock, stop, system, _store: store };
+        if options.own_link.is_some() {
+            within(site.link_known()).await;
+        }
+        site
+    }
+
+    /// Waits until codes can be made: the link is kept a moment after the start.
+    async fn link_known(&self) {
+        let handles = self.system.handles();
+        let somebody = || handles.issue(actors::ids::OpenId::new("somebody"), None, false);
+        while somebody().await.unwrap() == IssueOutcome::NoLink {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// As [`Site::ask`], with a session.
+    async fn ask_as_user(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.ask(method, path, &[&format!("authorization: {}", self.session())], body).await
     }
 
     fn session(&self) -> String {
@@ -139,9 +258,11 @@ impl Site {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn requests_are_judged_in_the_order_of_the_contract() {
-    let site = Site::new(&Options::default());
+    let site = Site::new(&Options::default()).await;
+    // Wrong keys wait; the actors take no part in this.
+    tokio::time::pause();
     let session = format!("authorization: {}", site.session());
     let right_key = "authorization: Bearer admin-key";
     let text = "content-type: text/plain";
@@ -208,7 +329,7 @@ async fn requests_are_judged_in_the_order_of_the_contract() {
 
 #[tokio::test]
 async fn an_error_is_a_problem_with_all_its_members_and_headers() {
-    let site = Site::new(&Options::default());
+    let site = Site::new(&Options::default()).await;
     let answer = site.ask("PATCH", "/api/binding", &[], "").await;
     let problem = answer.json();
     for member in ["type", "title", "code", "detail"] {
@@ -226,7 +347,7 @@ async fn an_error_is_a_problem_with_all_its_members_and_headers() {
 #[tokio::test]
 async fn without_an_admin_key_there_are_no_admin_routes() {
     for admin_api_key in [None, Some("")] {
-        let site = Site::new(&Options { admin_api_key, ..Options::default() });
+        let site = Site::new(&Options { admin_api_key, ..Options::default() }).await;
         for (method, path) in [
             ("GET", "/api/admin/bindings"),
             ("PUT", "/api/admin/bindings/o1"),
@@ -238,9 +359,10 @@ async fn without_an_admin_key_there_are_no_admin_routes() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_wrong_admin_key_waits_and_the_right_one_never() {
-    let site = Site::new(&Options::default());
+    let site = Site::new(&Options::default()).await;
+    tokio::time::pause();
     let begun = tokio::time::Instant::now();
     let right =
         site.ask("GET", "/api/admin/bindings?limit=0", &["authorization: Bearer admin-key"], "").await;
@@ -257,7 +379,7 @@ async fn a_wrong_admin_key_waits_and_the_right_one_never() {
 
 #[tokio::test]
 async fn alive_answers_get_and_head() {
-    let site = Site::new(&Options::default());
+    let site = Site::new(&Options::default()).await;
     for method in ["GET", "HEAD"] {
         let answer = site.ask(method, "/healthz", &[], "").await;
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
@@ -284,7 +406,7 @@ async fn wechat() -> SocketAddr {
 
 #[tokio::test]
 async fn a_login_gives_a_session_of_the_user_that_wechat_names() {
-    let site = Site::new(&Options { wechat: Some(wechat().await), ..Options::default() });
+    let site = Site::new(&Options { wechat: Some(wechat().await), ..Options::default() }).await;
     let answer = site.ask("POST", "/api/login", &[], "{\"code\":\"good\"}").await;
     assert_eq!((answer.status, answer.json().get("expires_in")), (200, Some(&Value::from(3_600))));
     let body = answer.json();
@@ -299,7 +421,7 @@ async fn a_login_gives_a_session_of_the_user_that_wechat_names() {
 
 #[tokio::test]
 async fn a_login_that_wechat_refuses_says_why_in_our_words() {
-    let site = Site::new(&Options { wechat: Some(wechat().await), ..Options::default() });
+    let site = Site::new(&Options { wechat: Some(wechat().await), ..Options::default() }).await;
     for (errcode, expected) in [
         (40029, "401 login-code-invalid"),
         (40163, "401 login-code-invalid"),
@@ -312,14 +434,15 @@ async fn a_login_that_wechat_refuses_says_why_in_our_words() {
         assert_eq!(answer.summary(), expected);
         assert_eq!(answer.header("retry-after").is_some(), answer.status == 429);
     }
-    let nobody = Site::new(&Options::default());
+    let nobody = Site::new(&Options::default()).await;
     let answer = nobody.ask("POST", "/api/login", &[], "{\"code\":\"good\"}").await;
     assert_eq!(answer.summary(), "502 wechat-unavailable");
 }
 
 #[tokio::test]
 async fn logins_are_limited_by_the_address_behind_the_proxy() {
-    let site = Site::new(&Options { logins_per_ip: 1, wechat: Some(wechat().await), ..Options::default() });
+    let site =
+        Site::new(&Options { logins_per_ip: 1, wechat: Some(wechat().await), ..Options::default() }).await;
     let login = async |forwarded: &str| {
         let header = format!("x-forwarded-for: {forwarded}");
         site.ask("POST", "/api/login", &[&header], "{\"code\":\"good\"}").await
@@ -339,16 +462,17 @@ async fn logins_are_limited_by_the_address_behind_the_proxy() {
 /// The server on a port of its own.
 struct Running {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    site: Site,
     serving: JoinHandle<()>,
 }
 
-async fn running() -> Running {
+async fn running(grace: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, stopping) = watch::channel(false);
-    let serving = tokio::spawn(serve(listener, context(&Options::default()), stopping, DEADLINE / 2));
-    Running { address, stop, serving }
+    let site = Site::new(&Options::default()).await;
+    let context = context(&Options::default(), site.system.handles(), Arc::clone(&site.clock));
+    let serving = tokio::spawn(serve(listener, context, site.stop.subscribe(), grace));
+    Running { address, site, serving }
 }
 
 impl Running {
@@ -359,7 +483,7 @@ impl Running {
     }
 
     async fn stopped(self) {
-        self.stop.send(true).unwrap();
+        self.site.stop.send(true).unwrap();
         within(self.serving).await.unwrap();
     }
 }
@@ -389,7 +513,7 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
 
 #[tokio::test]
 async fn every_answer_has_a_request_id_of_its_own() {
-    let server = running().await;
+    let server = running(DEADLINE / 2).await;
     let mut ids = std::collections::HashSet::new();
     for path in ["/healthz", "/nothing", "/api/binding"] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -403,7 +527,7 @@ async fn every_answer_has_a_request_id_of_its_own() {
 
 #[tokio::test]
 async fn a_head_request_gets_no_body() {
-    let server = running().await;
+    let server = running(DEADLINE / 2).await;
     let mut stream = server.send(b"HEAD /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     let answer = to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
@@ -412,7 +536,7 @@ async fn a_head_request_gets_no_body() {
 
 #[tokio::test]
 async fn a_large_body_is_refused_with_an_answer_that_arrives() {
-    let server = running().await;
+    let server = running(DEADLINE / 2).await;
     for (path, status) in [("/api/login", 413), ("/api/binding/token", 401), ("/nothing", 404)] {
         let mut request =
             format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n").into_bytes();
@@ -428,7 +552,7 @@ async fn a_large_body_is_refused_with_an_answer_that_arrives() {
 
 #[tokio::test]
 async fn chunked_bodies_are_read_and_counted() {
-    let server = running().await;
+    let server = running(DEADLINE / 2).await;
     let ask = async |chunk: &str| {
         let request = format!(
             "POST /api/login HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
@@ -446,7 +570,7 @@ async fn chunked_bodies_are_read_and_counted() {
 
 #[tokio::test]
 async fn idle_and_half_sent_connections_do_not_hold_up_the_stop() {
-    let server = running().await;
+    let server = running(DEADLINE / 2).await;
     let mut fresh = server.send(b"").await;
     let mut half_sent = server.send(b"GET /healthz HTTP/1.1\r\nhost").await;
     let mut idle = server.send(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -463,17 +587,12 @@ async fn idle_and_half_sent_connections_do_not_hold_up_the_stop() {
 
 #[tokio::test]
 async fn a_body_that_never_comes_ends_with_the_grace() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopping) = watch::channel(false);
-    let grace = Duration::from_millis(10);
-    let serving = tokio::spawn(serve(listener, context(&Options::default()), stopping, grace));
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let server = running(Duration::from_millis(10)).await;
+    let mut stream = server.send(b"").await;
     let head = b"POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     stream.write_all(head).await.unwrap();
     until(&mut stream, "100 Continue\r\n\r\n").await;
-    stop.send(true).unwrap();
-    within(serving).await.unwrap();
+    server.stopped().await;
     assert_eq!(to_end(&mut stream).await, "");
 }
 
