@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a callback is known as a repeat: as long as a sync token lives.
-const REPEAT_WINDOW: Duration = Duration::from_secs(600);
+const REPEAT_WINDOW: Duration = Duration::from_mins(10);
 /// Callbacks remembered at most.
 const REMEMBERED_MAX: usize = 8192;
 

@@ -22,7 +22,7 @@ mod account;
 mod schedule;
 mod served;
 
-use account::{Account, Phase};
+use account::{Account, Phase, Position};
 use schedule::Schedule;
 use served::Served;
 
@@ -154,10 +154,9 @@ impl KfSyncState {
         let now = self.clock.now();
         let Some(account) = self.served.account_mut(id) else { return };
         let (wecom, registry) = (Arc::clone(&self.wecom), self.registry.clone());
-        let known = account.cursor.clone();
         let sync_token = account.sync_token.clone().filter(|token| token.is_live(now));
         let id = id.clone();
-        if let Some(cursor) = known {
+        if let Position::At(cursor) = account.position.clone() {
             account.pulled_with = (cursor.clone(), sync_token.clone());
             let request = PullRequest { account: id.clone(), cursor, sync_token };
             tell(
@@ -178,7 +177,7 @@ impl KfSyncState {
         account.phase = Phase::Idle;
         match state {
             Some(state) => {
-                account.cursor = Some(state.cursor);
+                account.position = Position::At(state.cursor);
                 account.offer_token(state.sync_token);
                 account.due_at = now;
             }
@@ -236,15 +235,15 @@ impl KfSyncState {
         account.phase = Phase::Idle;
         let Some(fate) = outcome else {
             // The page may or may not be on the disk: ask where to go on.
-            account.cursor = None;
+            account.position = Position::Unasked;
             account.dirty = true;
             account.due_at = now + Duration::from_secs(1);
             return;
         };
-        let before = account.cursor.clone().flatten();
-        let moved = fate.cursor.is_some() && fate.cursor != before;
+        let next = Position::At(fate.cursor);
+        let moved = next != Position::At(None) && next != account.position;
         if moved {
-            account.cursor = Some(fate.cursor);
+            account.position = next;
         }
         account.empty_pages = if fate.is_empty { account.empty_pages + 1 } else { 0 };
         if fate.has_more && (!moved || account.empty_pages >= EMPTY_PAGES_MAX) {

@@ -7,6 +7,7 @@ pub mod ids;
 pub mod policy;
 pub mod ports;
 
+pub mod handles;
 pub mod messages;
 pub mod system;
 pub mod tally;

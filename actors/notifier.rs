@@ -38,7 +38,7 @@ const REGISTRY_TIMEOUT_MS: u64 = 30_000;
 /// After so long WeCom takes no answer to a message any more, nor tells who its sender is. Seconds.
 const GIVE_UP_AFTER_S: u64 = 48 * 3600;
 /// Between tries.
-const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
 
 /// The notifier actor.
 pub(crate) struct Notifier;

@@ -171,7 +171,7 @@ pub enum CallError {
         /// What to do about it, in the operator's terms.
         hint: String,
     },
-    /// The corp_id or secret is wrong. The client makes no further calls: repeated ones ban the address.
+    /// The `corp_id` or secret is wrong. The client makes no further calls: repeated ones ban the address.
     #[error("calls to WeCom are stopped: {0}")]
     Stopped(String),
     /// Any other code: this very call is refused for good.

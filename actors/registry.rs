@@ -20,6 +20,7 @@ mod code_space;
 mod crowd;
 mod ledger;
 mod overlay;
+mod page;
 pub(crate) mod reader;
 mod recognise;
 mod records;
@@ -104,7 +105,7 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         tally: options.tally,
     };
     let published = Arc::new(Published::default());
-    *published.link.write().unwrap_or_else(std::sync::PoisonError::into_inner) = link.clone();
+    published.link.write().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&link);
     published.writable.store(store.has_room(), std::sync::atomic::Ordering::Relaxed);
     let changes = Arc::new(Changes::default());
     let reader = Reader::new(Arc::clone(&store), Arc::clone(&published));

@@ -16,29 +16,14 @@ use tokio::sync::watch;
 
 use crate::{
     callback::Callback,
-    ids::{ExternalUserId, OpenId, UnionId},
+    handles::{Handles, Inside},
     kf_sync::{KfSync, KfSyncOptions},
-    messages::{
-        BindingPage, BindingQuery, BindingView, CallbackMessage, Delivery, IssueOutcome, IssueRequest,
-        KfSyncMessage, NotifierMessage, Refusal, RegistryMessage, SyncReport, UnbindBy, UnbindRequest,
-    },
+    messages::{KfSyncMessage, NotifierMessage, RegistryMessage},
     notifier::{Notifier, NotifierOptions},
     policy::SyncPolicy,
-    ports::{Clock, WeCom},
-    registry::{
-        self, Registry, RegistryOptions, StoreError,
-        changes::{Changes, Woken},
-        reader::Reader,
-    },
-    tally::Tally,
+    ports::WeCom,
+    registry::{self, Registry, RegistryOptions, StoreError},
 };
-
-/// How long the callback actor may take, in milliseconds: WeCom waits five seconds.
-const DELIVER_TIMEOUT_MS: u64 = 1_000;
-/// How long a durable write may take, in milliseconds.
-const WRITE_TIMEOUT_MS: u64 = 10_000;
-/// How long an actor may take to say that it is alive, in milliseconds.
-const OBSERVE_TIMEOUT_MS: u64 = 500;
 
 /// What the inside is started with.
 pub struct SystemOptions {
@@ -65,28 +50,6 @@ impl From<ractor::SpawnErr> for StartError {
     fn from(error: ractor::SpawnErr) -> Self {
         Self::Actor(error.to_string())
     }
-}
-
-/// Why the actors did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unavailable {
-    /// The service is stopping, or an actor is gone or too slow.
-    #[error("the service is stopping or overloaded")]
-    Busy,
-    /// The store takes no writes for now.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-}
-
-/// What the actors know of their own health.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// Whether the store takes writes.
-    pub store_writable: bool,
-    /// The actors that did not answer.
-    pub silent_actors: Vec<&'static str>,
-    /// Of kf-sync.
-    pub sync: SyncReport,
 }
 
 /// The running inside.
@@ -189,7 +152,7 @@ impl System {
         inside.kf_sync.stop(None);
         self.notifier.stop(None);
         // The registry finishes what it has been given, and its thread ends with a durable store.
-        if self.registry.stop_and_wait(None, None).await.is_err() {
+        if self.registry.drain_and_wait(None).await.is_err() {
             tracing::error!("the registry had ended before the stop");
         }
         self.root.stop(None);
@@ -233,189 +196,5 @@ impl Actor for Root {
         tracing::error!(why, "the service can't go on");
         let _ = state.report.send(Some(why));
         Ok(())
-    }
-}
-
-/// All that the outside may ask of the actors. Cheap to clone.
-#[derive(Clone)]
-pub struct Handles(Arc<Inside>);
-
-struct Inside {
-    callback: ActorRef<CallbackMessage>,
-    kf_sync: ActorRef<KfSyncMessage>,
-    notifier: ActorRef<NotifierMessage>,
-    registry: ActorRef<RegistryMessage>,
-    reader: Reader,
-    changes: Arc<Changes>,
-    clock: Arc<dyn Clock>,
-    tally: Tally,
-    instance_key: [u8; 32],
-    is_stopping: watch::Receiver<bool>,
-}
-
-impl std::fmt::Debug for Handles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Handles")
-    }
-}
-
-impl Handles {
-    /// Passes an authentic callback on. `Ok` means accepted, not done.
-    pub async fn deliver(&self, delivery: Delivery) -> Result<(), Unavailable> {
-        if *self.0.is_stopping.borrow() {
-            return Err(Unavailable::Busy);
-        }
-        let build = |reply| CallbackMessage::Deliver(delivery, reply);
-        call_t!(self.0.callback, build, DELIVER_TIMEOUT_MS).map_err(|_| Unavailable::Busy)
-    }
-
-    /// Gives the user a code, or the live one again. `unionid` is the one from the login.
-    pub async fn issue(
-        &self,
-        openid: OpenId,
-        unionid: Option<UnionId>,
-        renew: bool,
-    ) -> Result<IssueOutcome, Unavailable> {
-        let request = IssueRequest { openid, unionid, renew };
-        self.write(|reply| RegistryMessage::Issue(request, reply)).await
-    }
-
-    /// What the user sees now.
-    pub async fn view(&self, openid: &OpenId) -> Result<BindingView, Unavailable> {
-        Ok(self.look(openid).await?.0)
-    }
-
-    /// What the user sees once its version differs from `since`, at the latest after `wait`, at once when the
-    /// service stops or the user has too many such waits.
-    pub async fn wait_for_change(
-        &self,
-        openid: &OpenId,
-        since: u64,
-        wait: Duration,
-    ) -> Result<BindingView, Unavailable> {
-        let end = tokio::time::Instant::now() + wait;
-        loop {
-            // Waiting begins before looking, so that no change falls between.
-            let mut woken = self.0.changes.wait(openid);
-            let (view, changes_at_s) = self.look(openid).await?;
-            let mut left = end.saturating_duration_since(tokio::time::Instant::now());
-            if view.version != since || left.is_zero() || *self.0.is_stopping.borrow() {
-                drop(woken);
-                self.0.changes.tidy(openid);
-                return Ok(view);
-            }
-            if let Some(at) = changes_at_s {
-                let by_itself = at.0.saturating_mul(1000).saturating_sub(self.0.clock.now_ms());
-                left = left.min(Duration::from_millis(by_itself));
-            }
-            let outcome = tokio::time::timeout(left, &mut woken).await;
-            drop(woken);
-            self.0.changes.tidy(openid);
-            if let Ok(Ok(Woken::Crowded)) = outcome {
-                return self.view(openid).await;
-            }
-        }
-    }
-
-    /// The user's own unbinding: the binding and all codes end.
-    pub async fn unbind(&self, openid: OpenId) -> Result<(), Unavailable> {
-        let request = UnbindRequest { openid, by: UnbindBy::User };
-        self.write(|reply| RegistryMessage::Unbind(request, reply)).await.map(|_| ())
-    }
-
-    /// The back end's unbinding; whether there was a binding.
-    pub async fn unbind_by_admin(&self, openid: OpenId) -> Result<bool, Unavailable> {
-        let request = UnbindRequest { openid, by: UnbindBy::Admin };
-        self.write(|reply| RegistryMessage::Unbind(request, reply)).await
-    }
-
-    /// Lifts a customer's lock and forgets their wrong codes.
-    pub async fn lift_lock(&self, customer: ExternalUserId) -> Result<(), Unavailable> {
-        self.write(|reply| RegistryMessage::LiftLock(customer, reply)).await.map(|_| ())
-    }
-
-    /// Lists bindings, ordered by openid.
-    pub async fn bindings(&self, query: BindingQuery) -> Result<BindingPage, Unavailable> {
-        loop {
-            let (reader, query) = (self.0.reader.clone(), query.clone());
-            // A search may walk the whole tree.
-            let page = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
-            match page.map_err(|_| Unavailable::Busy)? {
-                Ok(Ok(page)) => return Ok(page),
-                Ok(Err(_unflushed)) => self.barrier().await?,
-                Err(error) => return Err(self.store_failed(&error)),
-            }
-        }
-    }
-
-    /// How the actors are; answered within half a second.
-    pub async fn health(&self) -> Health {
-        let (callback, notifier, registry, sync) = tokio::join!(
-            async { call_t!(self.0.callback, CallbackMessage::Observe, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.notifier, NotifierMessage::Observe, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.registry, RegistryMessage::Barrier, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.kf_sync, KfSyncMessage::Observe, OBSERVE_TIMEOUT_MS) },
-        );
-        let silent = [
-            ("callback", callback.is_err()),
-            ("notifier", notifier.is_err()),
-            ("registry", registry.is_err()),
-            ("kf_sync", sync.is_err()),
-        ];
-        Health {
-            store_writable: self.0.reader.is_writable(),
-            silent_actors: silent.iter().filter(|(_, is_silent)| *is_silent).map(|(name, _)| *name).collect(),
-            sync: sync.unwrap_or_default(),
-        }
-    }
-
-    /// Whether the service is stopping.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        *self.0.is_stopping.borrow()
-    }
-
-    /// The metrics.
-    #[must_use]
-    pub fn tally(&self) -> &Tally {
-        &self.0.tally
-    }
-
-    /// The secret of this store that sessions are signed with.
-    #[must_use]
-    pub fn instance_key(&self) -> [u8; 32] {
-        self.0.instance_key
-    }
-
-    async fn write<T: Send + 'static>(
-        &self,
-        build: impl FnOnce(ractor::RpcReplyPort<Result<T, Refusal>>) -> RegistryMessage,
-    ) -> Result<T, Unavailable> {
-        let done = call_t!(self.0.registry, build, WRITE_TIMEOUT_MS).map_err(|_| Unavailable::Busy)?;
-        Ok(done?)
-    }
-
-    async fn look(
-        &self,
-        openid: &OpenId,
-    ) -> Result<(BindingView, Option<crate::ids::Timestamp>), Unavailable> {
-        loop {
-            match self.0.reader.view(openid, self.0.clock.now()) {
-                Ok(Ok(view)) => return Ok(view),
-                Ok(Err(_unflushed)) => self.barrier().await?,
-                Err(error) => return Err(self.store_failed(&error)),
-            }
-        }
-    }
-
-    /// Returns when what was committed before is on the disk.
-    async fn barrier(&self) -> Result<(), Unavailable> {
-        call_t!(self.0.registry, RegistryMessage::Barrier, WRITE_TIMEOUT_MS).map_err(|_| Unavailable::Busy)
-    }
-
-    /// A store that can't be read is as dead as one that can't be written.
-    fn store_failed(&self, error: &StoreError) -> Unavailable {
-        let _ = self.0.registry.cast(RegistryMessage::WriterFailed(error.to_string()));
-        Unavailable::Busy
     }
 }

@@ -10,16 +10,11 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     while let Some(at) = rest.find('{') {
         let (before, from) = rest.split_at(at);
         text.push_str(before);
-        match values.iter().find(|(name, _)| from.starts_with(name)) {
-            Some((name, value)) => {
-                text.push_str(value);
-                rest = from.get(name.len()..).unwrap_or_default();
-            }
-            None => {
-                text.push('{');
-                rest = from.get(1..).unwrap_or_default();
-            }
-        }
+        // What is no placeholder stays as it is.
+        let (name, value) =
+            values.iter().find(|(name, _)| from.starts_with(name)).copied().unwrap_or(("{", "{"));
+        text.push_str(value);
+        rest = from.get(name.len()..).unwrap_or_default();
     }
     text.push_str(rest);
     text

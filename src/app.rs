@@ -13,7 +13,7 @@ use actors::{
     tally::Tally,
 };
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// The most of the grace that the HTTP side may use, as a part of it; the rest is for the actors.
+/// The HTTP side may use one of so many parts of the grace, the actors another.
 const HTTP_PART_OF_GRACE: u32 = 2;
 
 /// What the service takes from the machine, so that tests can bring their own.
@@ -83,7 +83,7 @@ impl App {
         })?;
         let addr = listener.local_addr().context("can't tell the address of the listener")?;
         let tally = Tally::default();
-        let proxy = config.wecom.proxy.as_ref().map(|proxy| proxy.expose_secret());
+        let proxy = config.wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
         let outgoing = outgoing::client(config.wecom.request_timeout, proxy)
             .context("can't prepare outgoing calls (`wecom.proxy`, `wecom.request_timeout`)")?;
         let wecom = Arc::new(WecomClient::new(
@@ -152,7 +152,7 @@ impl App {
         if self.server.await.is_err() {
             tracing::error!("the HTTP side had ended before the stop");
         }
-        self.system.stop(self.grace - self.grace / HTTP_PART_OF_GRACE).await;
+        self.system.stop(self.grace / HTTP_PART_OF_GRACE).await;
     }
 }
 
@@ -233,7 +233,7 @@ fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
         .as_ref()
         .map(|key| EnvelopeKey::parse(key.expose_secret()).context("`wecom.encoding_aes_key_previous`"))
         .transpose()?;
-    let token_previous = wecom.token_previous.as_ref().map(|token| token.expose_secret());
+    let token_previous = wecom.token_previous.as_ref().map(ExposeSecret::expose_secret);
     Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key)
         .with_previous(token_previous, previous))
 }

@@ -53,10 +53,14 @@ struct Stage {
 impl Stage {
     async fn set(port: u16, seed: u64) -> anyhow::Result<Self> {
         let options = SimOptions { seed, clock: Arc::new(|| SystemClock.now_ms()), ..SimOptions::default() };
-        let store = TempDir::with_prefix("kfbind-demo-").context("can't make a directory for the demo's store")?;
+        let store =
+            TempDir::with_prefix("kfbind-demo-").context("can't make a directory for the demo's store")?;
         let config = |base_url: &str| {
-            Config::from_toml(&config_text(&options, port, store.path(), base_url), &Environment::default())
-                .context("the demo's own configuration")
+            Config::from_toml(
+                &config_text(&options, port, &store.path().to_string_lossy(), base_url),
+                &Environment::default(),
+            )
+            .context("the demo's own configuration")
         };
         let sim = Sim::start(options.clone()).await?;
         let app = App::start(&config(&sim.base_url())?.config, Machine::default()).await?;
@@ -75,7 +79,7 @@ impl Stage {
     }
 }
 
-fn config_text(sim: &SimOptions, port: u16, store: &std::path::Path, base_url: &str) -> String {
+fn config_text(sim: &SimOptions, port: u16, store: &str, base_url: &str) -> String {
     format!(
         "[server]\nlisten = \"127.0.0.1:{port}\"\nshutdown_grace = \"2s\"\n\
          [store]\npath = {store:?}\n\

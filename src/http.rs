@@ -7,7 +7,7 @@
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
-use actors::{policy::Rate, ports::Clock, system::Handles};
+use actors::{handles::Handles, policy::Rate, ports::Clock};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};

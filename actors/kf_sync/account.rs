@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// Between tries while WeCom can't be reached.
-const UNREACHABLE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+const UNREACHABLE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 /// Between tries while something is missing in a console: it works minutes after the box is ticked.
-const REFUSED: Backoff = Backoff { first: Duration::from_secs(10), longest: Duration::from_secs(300) };
+const REFUSED: Backoff = Backoff { first: Duration::from_secs(10), longest: Duration::from_mins(5) };
 /// A nudge shows that WeCom is there again, but a storm of nudges must not become a storm of failing pulls.
 const RETRY_ON_NUDGE_AFTER: Duration = Duration::from_secs(1);
 /// Codes for a parameter that WeCom doesn't take; of ours only the cursor can be one.
@@ -36,11 +36,20 @@ pub(super) enum Phase {
     Committing,
 }
 
+/// Where to go on in the account's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Position {
+    /// The registry was not asked yet.
+    Unasked,
+    /// Behind this cursor; `None` = at the oldest message that WeCom keeps.
+    At(Option<Cursor>),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// Where the next page begins; the outer `None`: not asked yet.
-    pub(super) cursor: Option<Option<Cursor>>,
+    /// Where the next page begins.
+    pub(super) position: Position,
     /// The newest one.
     pub(super) sync_token: Option<SyncToken>,
     pub(super) phase: Phase,
@@ -66,7 +75,7 @@ impl Account {
     /// To be pulled at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            cursor: None,
+            position: Position::Unasked,
             sync_token: None,
             phase: Phase::Idle,
             dirty: true,
@@ -159,7 +168,7 @@ impl Account {
             errcode,
             "WeCom refuses the stored cursor: starting over from the oldest message it keeps; nothing acts twice"
         );
-        self.cursor = Some(None);
+        self.position = Position::At(None);
         self.refusals = 0;
         self.due_at = now;
         "cursor_refused"

@@ -6,7 +6,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{account::Phase, served::Served};
+use super::{
+    account::{Phase, Position},
+    served::Served,
+};
 use crate::ids::{OpenKfId, Timestamp};
 
 /// Pulls at once, over all accounts: WeCom allows about five calls of one API.
@@ -14,7 +17,7 @@ const PULLS_MAX: usize = 4;
 /// Pulls without a live sync token within [`RATION_WINDOW`], over all accounts; at ten a minute WeCom closes the door.
 const RATION: usize = 6;
 /// See [`RATION`].
-const RATION_WINDOW: Duration = Duration::from_secs(60);
+const RATION_WINDOW: Duration = Duration::from_mins(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Schedule {
             if free == 0 {
                 break;
             }
-            let is_loaded = account.cursor.is_some();
+            let is_loaded = account.position != Position::Unasked;
             let has_token = account.sync_token.as_ref().is_some_and(|token| token.is_live(wall));
             if is_loaded && !has_token {
                 if self.spent.len() >= RATION {

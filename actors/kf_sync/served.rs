@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Between tries to list the accounts or to make the link.
-const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 /// How often an unknown account in a callback makes us list anew, at most.
-const RELIST_EVERY: Duration = Duration::from_secs(60);
+const RELIST_EVERY: Duration = Duration::from_mins(1);
 /// The `scene` of our link; without one WeCom takes no `scene_param`.
 const SCENE: &str = "kfbind";
 /// How long the registry may take to keep the link, in milliseconds.

@@ -135,13 +135,13 @@ impl Writer {
         if is_due {
             self.room_checked_at = Some(now);
             let has_room = self.store.has_room();
-            let had_room = self.published.writable.swap(has_room, Ordering::Relaxed);
-            if had_room && !has_room {
+            let could_write = self.published.writable.swap(has_room, Ordering::Relaxed);
+            if could_write && !has_room {
                 tracing::error!(
                     path = %self.store.path().display(),
                     "less than 64 MiB are free on the store's disk: writes are refused until there is room"
                 );
-            } else if !had_room && has_room {
+            } else if !could_write && has_room {
                 tracing::info!("there is room on the store's disk again: writes are taken");
             }
             self.desk.tally.store_bytes.set(i64::try_from(self.store.bytes_on_disk()).unwrap_or(i64::MAX));

@@ -314,7 +314,12 @@ fn notes(config: &Config) -> Vec<Problem> {
             "paste it again, or make one with `kfbind keygen` and paste it there, too",
         ));
     }
-    if config.admin.api_key.as_ref().is_some_and(|key| key.expose_secret().len() < checks::ADMIN_KEY_CHARS_MIN) {
+    if config
+        .admin
+        .api_key
+        .as_ref()
+        .is_some_and(|key| key.expose_secret().len() < checks::ADMIN_KEY_CHARS_MIN)
+    {
         notes.push(Problem::new(
             "admin.api_key",
             format!("has fewer than {} characters and can be guessed", checks::ADMIN_KEY_CHARS_MIN),

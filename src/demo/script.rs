@@ -30,12 +30,16 @@ pub(super) async fn play(stage: &Stage) -> anyhow::Result<()> {
     let account = stage.sim.account(0);
 
     let js_code = stage.sim.wx_login_code(&stage.sim.openid_of("小李"), None);
-    let login = phone.ask(Method::POST, "/api/login", Some(json!({ "code": js_code })), StatusCode::OK).await?;
+    let login =
+        phone.ask(Method::POST, "/api/login", Some(json!({ "code": js_code })), StatusCode::OK).await?;
     phone.session = Some(text(&login, "/session")?);
     step("login", "the mini program has a session");
 
     let code = phone.issue().await?;
-    step("code issued", &format!("{}, live for {} s", text(&code, "/display")?, number(&code, "/expires_in")?));
+    step(
+        "code issued",
+        &format!("{}, live for {} s", text(&code, "/display")?, number(&code, "/expires_in")?),
+    );
     let pending = phone.ask(Method::GET, "/api/binding", None, StatusCode::OK).await?;
     ensure!(text(&pending, "/status")? == "pending", "the status after the code is {pending}");
     let version = number(&pending, "/version")?;
@@ -52,7 +56,10 @@ pub(super) async fn play(stage: &Stage) -> anyhow::Result<()> {
     step("callback verified", "signature and envelope are right, the service answered 200");
     step("page pulled", "kf/sync_msg gave the message");
     ensure!(text(&bound, "/status")? == "bound", "the long poll answered {bound}");
-    step("bound", &format!("by {}, since {}", text(&bound, "/binding/method")?, text(&bound, "/binding/bound_at")?));
+    step(
+        "bound",
+        &format!("by {}, since {}", text(&bound, "/binding/method")?, text(&bound, "/binding/bound_at")?),
+    );
     step("answered in chat", &said);
     ensure!(number(&bound, "/version")? > version, "the version did not grow: {bound}");
     step("status `bound` by long poll", &format!("version {version} → {}", number(&bound, "/version")?));
@@ -125,7 +132,8 @@ impl Phone {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let answer = exchange(request, ANSWER_BYTES_MAX).await.with_context(|| format!("asking {path}"))?;
-        let body: Value = serde_json::from_slice(&answer.body).with_context(|| format!("the answer to {path}"))?;
+        let body: Value =
+            serde_json::from_slice(&answer.body).with_context(|| format!("the answer to {path}"))?;
         ensure!(answer.status == wanted, "{path} answered {} {body}", answer.status);
         Ok(body)
     }
@@ -137,7 +145,10 @@ fn text(value: &Value, pointer: &str) -> anyhow::Result<String> {
 }
 
 fn number(value: &Value, pointer: &str) -> anyhow::Result<u64> {
-    value.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("no number at {pointer} of {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .with_context(|| format!("no number at {pointer} of {value}"))
 }
 
 fn step(name: &str, detail: &str) {

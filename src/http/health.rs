@@ -2,7 +2,7 @@
 //!
 //! Only judges; who is how comes from the actors and from WeCom's client.
 
-use actors::{messages::AccountReport, system::Health};
+use actors::{handles::Health, messages::AccountReport};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;

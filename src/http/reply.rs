@@ -2,7 +2,7 @@
 //!
 //! Nothing here logs, and no detail says anything about the inside or repeats a secret.
 
-use actors::{ids::Timestamp, messages::Refusal, system::Unavailable};
+use actors::{handles::Unavailable, ids::Timestamp, messages::Refusal};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
 use warp::reply::{Reply as _, Response};

@@ -1,3 +1,5 @@
+//! Tests of the outgoing client against a scripted loopback server.
+
 use tokio::io::AsyncWriteExt as _;
 
 use super::{

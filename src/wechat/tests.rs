@@ -1,3 +1,5 @@
+//! Tests of the login against a scripted loopback server.
+
 use std::time::Duration;
 
 use super::*;

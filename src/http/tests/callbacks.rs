@@ -37,7 +37,7 @@ impl Sample {
             escaped("nonce")
         );
         if with_echostr {
-            path.push_str(&format!("&echostr={}", escaped("encrypt")));
+            path = format!("{path}&echostr={}", escaped("encrypt"));
         }
         path
     }

@@ -1,3 +1,5 @@
+//! Tests of the calls to WeCom against a scripted loopback server.
+
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::Duration,

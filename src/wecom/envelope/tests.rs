@@ -1,3 +1,5 @@
+//! Known answers made by other implementations, every padding, and bytes that nobody sent.
+
 use proptest::prelude::*;
 use serde::Deserialize;
 

@@ -1,0 +1,226 @@
+//! Goes through a page message by message: has the rules decide each one, and carries out what they say.
+//!
+//! Part of the ledger: everything lands in its batch. Whether something comes about is the rules' word, what a
+//! binding or a code is made of is `ledger.rs`'s.
+
+use super::{
+    code_space::display,
+    ledger::Ledger,
+    recognise::Lengths,
+    records::{AuditBy, AuditKind, AuditRecord, BindingRecord, CursorRecord, Method, OutboxTaskRecord},
+    reply_id::{is_ours, reply_id},
+    rules::{Answer, Circumstances, Effect, Known, Saying, decide},
+    store::{StoreError, TreeId},
+};
+use crate::{
+    ids::ExternalUserId,
+    messages::PageCommit,
+    ports::{KfContent, KfMessage, MessageKind},
+    tally::count,
+    texts::{NICKNAME_PLACEHOLDER, fill},
+};
+
+/// How a text names an account that the back end gave no label.
+const ACCOUNT_WITHOUT_LABEL: &str = "您的小程序账号";
+/// Unreadable messages that are kept, and how much of each, in bytes.
+const UNREADABLE_KEPT_MAX: u64 = 100;
+const UNREADABLE_BYTES_MAX: usize = 4096;
+
+impl Ledger<'_> {
+    /// Decides a page's messages one by one and keeps the cursor with what they bring about.
+    pub(crate) fn commit_page(&mut self, commit: &PageCommit) -> Result<(), StoreError> {
+        let lengths = self.desk.crowd.lengths(self.desk.policy.code_format, self.now());
+        for message in &commit.page.messages {
+            self.take(message, &lengths)?;
+        }
+        for raw in &commit.page.unreadable {
+            count(&self.desk.tally.sync_messages, "kind", "unreadable");
+            self.keep_unreadable(raw)?;
+        }
+        let before = self.overlay.cursor(&commit.account)?;
+        let moved = commit.page.next_cursor.is_some() && commit.page.next_cursor != before.cursor;
+        if moved {
+            let record = CursorRecord {
+                cursor: commit.page.next_cursor.clone(),
+                sync_token: commit.sync_token.clone(),
+            };
+            self.overlay.put_cursor(&commit.account, &record)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &KfMessage, lengths: &Lengths) -> Result<(), StoreError> {
+        let kind = match &message.content {
+            KfContent::Text { .. } => "text",
+            KfContent::EnterSession { .. } => "enter_session",
+            KfContent::SendFailed { .. } => "send_failed",
+            KfContent::Other(MessageKind::Media) => "media",
+            KfContent::Other(MessageKind::Event) => "event",
+            KfContent::Other(MessageKind::Servicer) => "servicer",
+        };
+        if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
+            count(&self.desk.tally.sync_messages, "kind", kind);
+            let ours = message
+                .customer
+                .as_ref()
+                .filter(|customer| is_ours(&self.desk.instance_key, fail_msgid, customer));
+            if ours.is_some() && !self.overlay.was_seen(&message.account, &message.msgid)? {
+                self.undelivered(message, fail_msgid.as_str())?;
+            }
+            return Ok(());
+        }
+        let now = self.now();
+        let circumstances = Circumstances {
+            policy: &self.desk.policy,
+            lengths,
+            now,
+            store_created_at: self.desk.store_created_at,
+        };
+        let verdict = decide(message, &self.overlay, circumstances)?;
+        // Most messages are talk, which leaves nothing behind and need not be looked up.
+        if verdict.remember && self.overlay.was_seen(&message.account, &message.msgid)? {
+            count(&self.desk.tally.sync_messages, "kind", "repeated");
+            return Ok(());
+        }
+        count(&self.desk.tally.sync_messages, "kind", kind);
+        if verdict.remember {
+            self.overlay.put_seen(&message.account, &message.msgid, now)?;
+        }
+        for effect in verdict.effects {
+            self.carry_out(message, effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, message: &KfMessage, effect: Effect) -> Result<(), StoreError> {
+        let Some(customer) = &message.customer else { return Ok(()) };
+        match effect {
+            Effect::Bind { openid, customer, account, method, bound_at, code, replaces } => {
+                for other in replaces {
+                    self.give_way(&other)?;
+                }
+                if let Some(mut record) = self.overlay.code(&code)? {
+                    record.spent = true;
+                    self.overlay.put_code(&code, &record)?;
+                }
+                let binding = BindingRecord {
+                    customer,
+                    account: Some(account),
+                    method,
+                    bound_at,
+                    nickname: None,
+                    unionid: None,
+                };
+                self.bind(&openid, &binding)
+            }
+            Effect::Unbind { openid } => self.release(&openid).map(|_| ()),
+            Effect::Customer(record) => self.overlay.put_customer(customer, &record),
+            Effect::ConflictNoted { code, customer } => {
+                let Some(mut record) = self.overlay.code(&code)? else { return Ok(()) };
+                record.conflicts.push(customer);
+                self.overlay.put_code(&code, &record)
+            }
+            Effect::Guess => {
+                let (minute, guesses) = self.desk.crowd.guessed(message.send_time);
+                self.overlay.put(TreeId::Guesses, &minute.to_be_bytes(), &guesses)
+            }
+            Effect::Rejected(reason) => {
+                count(&self.desk.tally.rejected_codes, "reason", reason);
+                Ok(())
+            }
+            Effect::Unanswered(result) => {
+                count(&self.desk.tally.replies, "result", result);
+                Ok(())
+            }
+            Effect::Audit { what, openid, by } => {
+                let method = (what == AuditKind::Bound).then_some(Method::Code);
+                let record = AuditRecord {
+                    at: self.now(),
+                    what,
+                    openid,
+                    customer: Some(customer.clone()),
+                    method,
+                    by,
+                    message: Some((message.account.clone(), message.msgid.as_str().to_owned())),
+                };
+                self.audit(&record)
+            }
+            Effect::Answer(answer) => self.answer(message, customer, &answer),
+        }
+    }
+
+    fn undelivered(&mut self, message: &KfMessage, fail_msgid: &str) -> Result<(), StoreError> {
+        count(&self.desk.tally.replies, "result", "undelivered");
+        self.overlay.put_seen(&message.account, &message.msgid, self.now())?;
+        let record = AuditRecord {
+            at: self.now(),
+            what: AuditKind::Undelivered,
+            openid: None,
+            customer: message.customer.clone(),
+            method: None,
+            by: AuditBy::WeCom,
+            message: Some((message.account.clone(), fail_msgid.to_owned())),
+        };
+        self.audit(&record)
+    }
+
+    fn answer(
+        &mut self,
+        message: &KfMessage,
+        customer: &ExternalUserId,
+        answer: &Answer,
+    ) -> Result<(), StoreError> {
+        let text = self.word(answer)?;
+        let reply_id = reply_id(&self.desk.instance_key, &message.account, &message.msgid, customer);
+        self.queue_task(OutboxTaskRecord::Reply {
+            account: message.account.clone(),
+            customer: customer.clone(),
+            reply_id,
+            text,
+        })
+    }
+
+    /// The words of an answer. A nickname that isn't known yet stays a placeholder.
+    fn word(&self, answer: &Answer) -> Result<String, StoreError> {
+        let texts = &self.desk.policy.texts;
+        let template = match answer.saying {
+            Saying::Bound => &texts.bound,
+            Saying::Unbound => &texts.unbound,
+            Saying::AlreadyBound => &texts.already_bound,
+            Saying::Conflict => &texts.conflict,
+            Saying::Locked => &texts.locked,
+            Saying::WrongCode => &texts.wrong_code,
+            Saying::ExpiredCode => &texts.expired_code,
+        };
+        let (mut label, mut nickname) = (None, None);
+        if let Some(openid) = &answer.openid {
+            label = self.overlay.user(openid)?.and_then(|user| user.label);
+            nickname = self.overlay.binding(openid)?.and_then(|binding| binding.nickname);
+        }
+        let code =
+            answer.code.as_ref().map_or(String::new(), |(format, code)| display(*format, code.as_str()));
+        let filled = fill(
+            template,
+            &[
+                ("{account}", label.as_deref().unwrap_or(ACCOUNT_WITHOUT_LABEL)),
+                ("{code}", &code),
+                ("{minutes}", &answer.minutes.to_string()),
+                ("{unbind_word}", self.desk.policy.unbind_word.as_deref().unwrap_or_default()),
+                (NICKNAME_PLACEHOLDER, nickname.as_deref().unwrap_or(NICKNAME_PLACEHOLDER)),
+            ],
+        );
+        Ok(filled)
+    }
+
+    /// Keeps the last unreadable messages for the operator; the slots are reused in turn.
+    fn keep_unreadable(&mut self, raw: &str) -> Result<(), StoreError> {
+        self.desk.sequences.unreadable += 1;
+        let slot = self.desk.sequences.unreadable % UNREADABLE_KEPT_MAX;
+        let mut end = raw.len().min(UNREADABLE_BYTES_MAX);
+        while !raw.is_char_boundary(end) {
+            end -= 1;
+        }
+        let kept = raw.get(..end).unwrap_or_default();
+        self.overlay.put(TreeId::Unreadable, &slot.to_be_bytes(), &(self.now(), kept))
+    }
+}
