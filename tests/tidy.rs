@@ -51,19 +51,7 @@ const ACTORS_IMPORTS: &[(&str, &[&str])] = &[
     ("registry", &["ids", "messages", "policy", "ports", "tally", "texts"]),
     ("registry::store", &["durability", "ids"]),
     ("system", &["callback", "handles", "kf_sync", "messages", "notifier", "policy", "ports", "registry"]),
-    // Reads go past the actors: the registry gives out its reader for them.
-    (
-        "handles",
-        &[
-            "ids",
-            "messages",
-            "ports",
-            "registry::StoreError",
-            "registry::changes",
-            "registry::reader",
-            "tally",
-        ],
-    ),
+    ("handles", &["ids", "messages", "ports", "registry", "tally"]),
     ("messages", &["ids", "ports"]),
     ("backoff", &["ports"]),
     ("policy", &["ids"]),
