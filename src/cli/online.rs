@@ -1,7 +1,6 @@
 //! `kfbind check --online`: what WeCom itself says about the configuration.
 //!
-//! Makes two calls, for an access token and for the accounts, and changes nothing. Who receives in an account is not
-//! asked.
+//! Asks for an access token, the accounts and who receives in each, and changes nothing.
 
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::{
     config::{Config, Problem},
     outgoing::{self, OutgoingError},
     wecom::{
-        api::errcode,
+        api::{ServicerRow, errcode},
         client::{WecomClient, WecomConfig},
     },
 };
@@ -30,8 +29,16 @@ pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Lists the accounts, with an access token fetched for it. The outer error is one of this machine, not of WeCom.
-pub(super) async fn ask(config: &Config) -> Result<Result<Vec<KfAccount>, CallError>, OutgoingError> {
+/// What WeCom told of an account.
+#[derive(Debug)]
+pub(super) struct Listed {
+    account: KfAccount,
+    /// Who receives there; not asked for accounts that the API does not manage.
+    receivers: Option<Result<Vec<ServicerRow>, CallError>>,
+}
+
+/// Lists the accounts and who receives there. The outer error is one of this machine, not of WeCom.
+pub(super) async fn ask(config: &Config) -> Result<Result<Vec<Listed>, CallError>, OutgoingError> {
     let wecom = &config.wecom;
     let proxy = wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
     let http = outgoing::client(wecom.request_timeout, proxy)?;
@@ -41,26 +48,42 @@ pub(super) async fn ask(config: &Config) -> Result<Result<Vec<KfAccount>, CallEr
         secret: wecom.secret.clone(),
     };
     let client = WecomClient::new(whom, http, Arc::new(SystemClock), Tally::default());
-    Ok(client.accounts().await)
+    let accounts = match client.accounts().await {
+        Ok(accounts) => accounts,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut listed = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        let receivers =
+            if account.api_managed { Some(client.servicers(&account.account).await) } else { None };
+        listed.push(Listed { account, receivers });
+    }
+    Ok(Ok(listed))
 }
 
 /// Judges the list of accounts, or the error in its place.
-pub(super) fn judge(config: &Config, listed: Result<Vec<KfAccount>, CallError>) -> Findings {
-    let accounts = match listed {
-        Ok(accounts) => accounts,
+pub(super) fn judge(config: &Config, listed: Result<Vec<Listed>, CallError>) -> Findings {
+    let listed = match listed {
+        Ok(listed) => listed,
         Err(error) => return Findings { lines: Vec::new(), problems: vec![refusal(&error)] },
     };
     let wanted = &config.wecom.accounts;
     let mut findings = Findings::default();
-    findings.lines.push(format!("WeCom gave an access token and lists {} kf accounts", accounts.len()));
-    for account in &accounts {
+    findings.lines.push(format!("WeCom gave an access token and lists {} kf accounts", listed.len()));
+    for Listed { account, receivers } in &listed {
         let id = account.account.as_str();
         let managed =
             if account.api_managed { "managed through the API" } else { "not managed through the API" };
         let is_served = account.api_managed && (wanted.is_empty() || wanted.iter().any(|one| one == id));
         let served = if is_served { "served" } else { "not served" };
         findings.lines.push(format!("  {id}  {}  {managed}, {served}", account.name));
+        match receivers {
+            None => {}
+            Some(Ok(rows)) => findings.lines.push(format!("    {}", receiving(rows))),
+            Some(Err(error)) => findings.problems.push(unknown_receivers(id, error)),
+        }
     }
+    let accounts: Vec<KfAccount> = listed.into_iter().map(|one| one.account).collect();
     findings.problems.extend(wanted.iter().filter_map(|id| unusable(id, &accounts)));
     if wanted.is_empty() && !accounts.iter().any(|account| account.api_managed) {
         findings.problems.push(problem(
@@ -70,6 +93,38 @@ pub(super) fn judge(config: &Config, listed: Result<Vec<KfAccount>, CallError>) 
         ));
     }
     findings
+}
+
+/// Who receives, in words.
+fn receiving(rows: &[ServicerRow]) -> String {
+    let names: Vec<String> = rows
+        .iter()
+        .filter_map(|row| match (&row.userid, row.department_id) {
+            (Some(userid), _) if row.status == Some(0) => Some(format!("{userid} (receiving)")),
+            (Some(userid), _) => Some(format!("{userid} (stopped)")),
+            (None, Some(department)) => Some(format!("department {department}")),
+            (None, None) => None,
+        })
+        .collect();
+    if names.is_empty() {
+        return "nobody receives there: all answers are the program's".to_owned();
+    }
+    format!(
+        "who receives there: {}; while one of them has a session, WeCom refuses answers (95018)",
+        names.join(", ")
+    )
+}
+
+/// Who receives can't be told, which points to a right that answers may need, too.
+fn unknown_receivers(id: &str, error: &CallError) -> Problem {
+    let fix = match error {
+        CallError::Misconfigured { hint, .. } => hint.clone(),
+        _ => {
+            "check it again; if it stays, widen the app's 可见范围 to the people who receive in this account"
+                .to_owned()
+        }
+    };
+    problem("wecom.secret", format!("can't ask who receives in {id}: {error}"), fix)
 }
 
 /// The codes for an address that is not on the app's list.
@@ -157,15 +212,25 @@ mod tests {
         Config::from_toml("", &environment).ok().unwrap().config
     }
 
-    fn account(id: &str, api_managed: bool) -> KfAccount {
-        KfAccount { account: OpenKfId::new(id), name: "客服".to_owned(), api_managed }
+    fn account(id: &str, api_managed: bool) -> Listed {
+        let account = KfAccount { account: OpenKfId::new(id), name: "客服".to_owned(), api_managed };
+        Listed { account, receivers: None }
     }
 
     const TOKEN: &str = r#"{"errcode":0,"errmsg":"ok","access_token":"T","expires_in":7200}"#;
 
+    const SERVICERS: &str = r#"{"errcode":0,"servicer_list":[{"userid":"zhang","status":0},
+        {"userid":"wang","status":1,"stop_type":0},{"department_id":2}]}"#;
+
     /// The findings about a WeCom that answers like this.
     async fn online(accounts: &str, token: &'static str, list: &'static str) -> Findings {
-        let play = move |seen: &Seen| Play::json(if seen.call() == "gettoken" { token } else { list });
+        let play = move |seen: &Seen| {
+            Play::json(match seen.call() {
+                "gettoken" => token,
+                "list" if seen.line.contains("servicer") => SERVICERS,
+                _ => list,
+            })
+        };
         let server = Loopback::start(play).await;
         let mut config = config(accounts);
         config.wecom.api_base = server.base();
@@ -178,6 +243,8 @@ mod tests {
             r#"{"errcode":0,"account_list":[{"open_kfid":"wkA","name":"客服","manage_privilege":true}]}"#;
         let findings = online("wkB", TOKEN, list).await;
         assert!(findings.lines.iter().any(|line| line.contains("wkA")), "{findings:?}");
+        let receivers = "zhang (receiving), wang (stopped), department 2";
+        assert!(findings.lines.iter().any(|line| line.contains(receivers)), "{findings:?}");
         assert_eq!(findings.problems.len(), 1, "{findings:?}");
         assert!(findings.problems[0].what.contains("wkB"), "{findings:?}");
     }

@@ -192,6 +192,27 @@ pub struct AccountRow {
     pub manage_privilege: Option<bool>,
 }
 
+/// Answer of `kf/servicer/list` (document 94645).
+#[derive(Debug, Deserialize)]
+pub struct ServicerListAnswer {
+    /// Must be there, as in [`DoneAnswer`], since the list may be missing.
+    #[serde(rename = "errcode")]
+    _errcode: i64,
+    /// Persons and departments.
+    pub servicer_list: Option<Vec<Box<RawValue>>>,
+}
+
+/// One who receives in an account, in a [`ServicerListAnswer`].
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ServicerRow {
+    /// A person.
+    pub userid: Option<String>,
+    /// Of a person: 0 receiving, 1 stopped.
+    pub status: Option<u32>,
+    /// A whole department.
+    pub department_id: Option<u64>,
+}
+
 /// The rows that can be read. One that can't must not hide the others.
 #[must_use]
 pub fn readable_rows<T: DeserializeOwned>(rows: &[Box<RawValue>]) -> Vec<T> {

@@ -105,6 +105,13 @@ impl WecomClient {
         self.access_token().await.map(drop)
     }
 
+    /// Who receives in an account (`kf/servicer/list`), which no rule depends on: for the operator.
+    pub async fn servicers(&self, account: &OpenKfId) -> Result<Vec<api::ServicerRow>, CallError> {
+        let body = self.ask(Api::ServicerList, &Ask::Get(("open_kfid", account.as_str()))).await?;
+        let answer: api::ServicerListAnswer = self.parsed(Api::ServicerList, &body)?;
+        Ok(api::readable_rows(&answer.servicer_list.unwrap_or_default()))
+    }
+
     async fn access_token(&self) -> Result<AccessToken, CallError> {
         self.tokens.get(|| self.gettoken()).await
     }
@@ -130,8 +137,12 @@ impl WecomClient {
     async fn call_raw(&self, api: Api, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
         let json = serde_json::to_vec(request)
             .map_err(|error| self.unusable(api, &format!("our request can't be written: {error}")))?;
+        self.ask(api, &Ask::Post(json)).await
+    }
+
+    async fn ask(&self, api: Api, ask: &Ask<'_>) -> Result<Vec<u8>, CallError> {
         let token = self.access_token().await?;
-        let error = match self.call_with(api, &token, json.clone()).await {
+        let error = match self.ask_with(api, &token, ask).await {
             Ok(body) => return Ok(body),
             Err(error) => error,
         };
@@ -147,7 +158,7 @@ impl WecomClient {
             return Err(error);
         }
         let token = self.access_token().await?;
-        self.call_with(api, &token, json).await.map_err(|error| match token_fault(&error) {
+        self.ask_with(api, &token, ask).await.map_err(|error| match token_fault(&error) {
             // Not for good: the call itself was never looked at.
             TokenFault::Refused => {
                 CallError::Unreachable(format!("a new access token is refused too ({error})"))
@@ -156,9 +167,15 @@ impl WecomClient {
         })
     }
 
-    async fn call_with(&self, api: Api, token: &AccessToken, json: Vec<u8>) -> Result<Vec<u8>, CallError> {
-        let url = self.url(api, &[("access_token", token.text.expose_secret())])?;
-        let request = self.http.post(url).header(http::header::CONTENT_TYPE, "application/json").body(json);
+    async fn ask_with(&self, api: Api, token: &AccessToken, ask: &Ask<'_>) -> Result<Vec<u8>, CallError> {
+        let token = ("access_token", token.text.expose_secret());
+        let request = match ask {
+            Ask::Post(json) => {
+                let request = self.http.post(self.url(api, &[token])?);
+                request.header(http::header::CONTENT_TYPE, "application/json").body(json.clone())
+            }
+            Ask::Get(parameter) => self.http.get(self.url(api, &[token, *parameter])?),
+        };
         self.observed(api, request).await
     }
 
@@ -300,6 +317,14 @@ impl WecomClient {
     }
 }
 
+/// What a business call carries beside its access token.
+enum Ask<'a> {
+    /// A body.
+    Post(Vec<u8>),
+    /// One more parameter.
+    Get((&'a str, &'a str)),
+}
+
 impl WeCom for WecomClient {
     fn pull(&self, request: PullRequest) -> BoxFuture<'_, Result<Page, CallError>> {
         Box::pin(self.pull_page(request))
@@ -313,6 +338,9 @@ impl WeCom for WecomClient {
         Box::pin(async move {
             let request = api::AddContactWayRequest { open_kfid: account.as_str().to_owned(), scene };
             let answer: api::AddContactWayAnswer = self.call(Api::AddContactWay, &request).await?;
+            if answer.url.is_empty() {
+                return Err(self.unusable(Api::AddContactWay, "an empty url"));
+            }
             Ok(answer.url)
         })
     }

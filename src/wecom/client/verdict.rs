@@ -27,6 +27,7 @@ pub(super) enum Api {
     CustomerBatchget,
     AccountList,
     AddContactWay,
+    ServicerList,
 }
 
 impl Api {
@@ -41,6 +42,7 @@ impl Api {
             Self::CustomerBatchget => "customer_batchget",
             Self::AccountList => "account_list",
             Self::AddContactWay => "add_contact_way",
+            Self::ServicerList => "servicer_list",
         }
     }
 
@@ -54,6 +56,7 @@ impl Api {
             Self::CustomerBatchget => "/cgi-bin/kf/customer/batchget",
             Self::AccountList => "/cgi-bin/kf/account/list",
             Self::AddContactWay => "/cgi-bin/kf/add_contact_way",
+            Self::ServicerList => "/cgi-bin/kf/servicer/list",
         }
     }
 
