@@ -13,6 +13,7 @@ use actors::{
     tally::Tally,
 };
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit};
 use secrecy::ExposeSecret;
 use tokio::{
     net::TcpListener,
@@ -158,6 +159,7 @@ impl App {
 
 /// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on.
 pub fn serve(config: &Config) -> anyhow::Result<()> {
+    raise_file_limit();
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let app = App::start(config, Machine::default()).await?;
@@ -177,6 +179,15 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
             Some(why) => Err(anyhow::anyhow!("the service could not go on: {why}")),
         }
     })
+}
+
+/// Every connection is an open file, and the usual limit of 1,024 is for programs that can't handle more.
+fn raise_file_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files can't be raised; many waiting phones may not find room");
+    }
 }
 
 /// The async runtime of a command.
