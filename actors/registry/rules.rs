@@ -371,3 +371,8 @@ fn count_wrong(record: &mut CustomerRecord, sent: Timestamp, rate: Rate) -> bool
     record.locked_until = record.window_start.plus(lasts);
     true
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod world;
