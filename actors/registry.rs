@@ -211,3 +211,6 @@ impl Actor for Registry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

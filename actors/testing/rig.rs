@@ -19,7 +19,7 @@ use crate::{
         RegistryMessage,
     },
     policy::{Policy, SyncPolicy},
-    ports::{CallbackEvent, Clock as _},
+    ports::{CallbackEvent, Clock as _, Entropy},
     system::{Handles, StartError, System, SystemOptions},
     tally::Tally,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) sync_policy: SyncPolicy,
     pub(crate) corp_id: String,
-    pub(crate) seed: u64,
+    pub(crate) entropy: Arc<dyn Entropy>,
 }
 
 impl Default for Setup {
@@ -49,7 +49,7 @@ impl Default for Setup {
                 own_link: None,
             },
             corp_id: "ww1".to_owned(),
-            seed: 1,
+            entropy: Arc::new(SeededEntropy::new(1)),
         }
     }
 }
@@ -60,7 +60,6 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) wecom: Arc<ScriptedWeCom>,
     pub(crate) tally: Tally,
-    entropy: Arc<SeededEntropy>,
     dir: TempDir,
     system: Option<System>,
     callbacks: u64,
@@ -89,7 +88,6 @@ impl Rig {
         // While a blocking task runs, tokio's paused clock does not move by itself.
         drop(tokio::task::spawn_blocking(move || kept.recv()));
         Self {
-            entropy: Arc::new(SeededEntropy::new(setup.seed)),
             setup,
             clock: Arc::new(ManualClock::at(BEGIN)),
             wecom,
@@ -126,7 +124,7 @@ impl Rig {
                 corp_id: self.setup.corp_id.clone(),
                 policy: self.setup.policy.clone(),
                 clock: Arc::<ManualClock>::clone(&self.clock),
-                entropy: Arc::<SeededEntropy>::clone(&self.entropy),
+                entropy: Arc::clone(&self.setup.entropy),
                 tally: self.tally.clone(),
             },
             sync_policy: self.setup.sync_policy.clone(),
