@@ -212,3 +212,6 @@ impl Actor for Registry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

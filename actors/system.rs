@@ -198,3 +198,25 @@ impl Actor for Root {
         Ok(())
     }
 }
+#[cfg(test)]
+mod tests;
+
+/// What tests may look at beside the handles.
+#[cfg(test)]
+impl System {
+    pub(crate) fn registry(&self) -> &ActorRef<RegistryMessage> {
+        &self.registry
+    }
+
+    pub(crate) fn kf_sync(&self) -> &ActorRef<KfSyncMessage> {
+        &self.handles.0.kf_sync
+    }
+
+    pub(crate) fn callback(&self) -> &ActorRef<crate::messages::CallbackMessage> {
+        &self.handles.0.callback
+    }
+
+    pub(crate) fn notifier(&self) -> &ActorRef<NotifierMessage> {
+        &self.notifier
+    }
+}

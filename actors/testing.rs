@@ -7,7 +7,39 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::ports::{Clock, Entropy};
+use crate::{
+    policy::{CodeFormat, OnConflict, Policy, Rate, Texts},
+    ports::{Clock, Entropy},
+};
+
+mod wecom;
+
+#[cfg(test)]
+pub(crate) mod rig;
+
+pub use wecom::ScriptedWeCom;
+
+/// The defaults of the outside contract, with short texts that name themselves.
+#[must_use]
+pub fn policy() -> Policy {
+    Policy {
+        code_format: CodeFormat::Digits,
+        code_ttl_s: 600,
+        on_conflict: OnConflict::Reject,
+        unbind_word: Some("解绑".to_owned()),
+        codes_per_openid: Rate { count: 5, window_s: 60 },
+        wrong_codes_per_customer: Rate { count: 5, window_s: 600 },
+        texts: Texts {
+            bound: "bound {nickname} {account} {unbind_word}".to_owned(),
+            unbound: "unbound {account}".to_owned(),
+            wrong_code: "wrong {code}".to_owned(),
+            expired_code: "expired {code}".to_owned(),
+            locked: "locked {minutes}".to_owned(),
+            conflict: "conflict {account}".to_owned(),
+            already_bound: "already {account}".to_owned(),
+        },
+    }
+}
 
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
@@ -23,6 +55,11 @@ impl ManualClock {
     /// Moves on.
     pub fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// Moves on by less than a second.
+    pub fn advance_ms(&self, milliseconds: u64) {
+        self.0.fetch_add(milliseconds, Ordering::SeqCst);
     }
 
     /// Jumps, forwards or back.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     code_space::{length_of, shortest},
     recognise::Lengths,
-    records::{CodeRecord, decode, number},
+    records::{CodeRecord, UserRecord, decode, number},
     store::{Store, StoreError, TreeId},
 };
 use crate::{
@@ -42,7 +42,12 @@ impl Crowd {
             let code = BindCode::new(String::from_utf8_lossy(&key));
             crowd.note(&code, &record);
             if record.revoked_at.is_none() && !record.spent && now < record.expires_at {
-                crowd.begin(record.expires_at);
+                // Codes that died with a binding or an unbinding are told by their epoch alone.
+                let user = store.get(TreeId::Users, record.openid.as_str().as_bytes())?;
+                let user: Option<UserRecord> = user.map(|bytes| decode(TreeId::Users, &bytes)).transpose()?;
+                if user.is_some_and(|user| user.epoch == record.epoch) {
+                    crowd.begin(record.expires_at);
+                }
             }
         }
         for entry in store.range(TreeId::Guesses, &[])? {

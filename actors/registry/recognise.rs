@@ -220,7 +220,9 @@ fn word_codes(text: &[char], lengths: &Lengths, hits: &mut Vec<Hit>) {
         }
         sentence.clear();
     };
-    for run in runs(text, |c| c.is_alphanumeric() || c == '_') {
+    // Letters without case, Chinese ones above all, may touch a word as they may touch digits.
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c.is_lowercase() || c.is_uppercase();
+    for run in runs(text, is_part) {
         let joined = sentence.last().is_none_or(|(last, _)| {
             text.get(last.to..run.from).unwrap_or_default().iter().all(|c| c.is_whitespace() || *c == '-')
         });
@@ -236,3 +238,6 @@ fn word_codes(text: &[char], lengths: &Lengths, hits: &mut Vec<Hit>) {
     }
     close(&mut sentence);
 }
+
+#[cfg(test)]
+mod tests;

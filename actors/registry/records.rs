@@ -36,7 +36,10 @@ pub(crate) fn decode<T: DeserializeOwned>(tree: TreeId, bytes: &[u8]) -> Result<
     let bad = |why: String| StoreError::BadRecord { tree: tree.name(), why };
     match bytes.split_first() {
         Some((&VERSION, rest)) => options().deserialize(rest).map_err(|e| bad(e.to_string())),
-        Some((version, _)) => Err(bad(format!("version {version} is not known to this program"))),
+        Some((&found, _)) if found > VERSION => {
+            Err(StoreError::NewerRecord { tree: tree.name(), found, known: VERSION })
+        }
+        Some((version, _)) => Err(bad(format!("there never was a version {version}"))),
         None => Err(bad("it is empty".to_owned())),
     }
 }

@@ -29,7 +29,7 @@ const LOCK_S_MAX: u64 = 24 * 3600;
 /// So many wrong codes lock for good.
 const WRONG_TOTAL_MAX: u32 = 100;
 /// After so long without a wrong code a customer starts afresh. Seconds.
-const FRESH_START_S: u64 = 30 * 24 * 3600;
+pub(crate) const FRESH_START_S: u64 = 30 * 24 * 3600;
 
 /// What the rules may ask about what is known.
 pub(crate) trait Known {
@@ -371,3 +371,8 @@ fn count_wrong(record: &mut CustomerRecord, sent: Timestamp, rate: Rate) -> bool
     record.locked_until = record.window_start.plus(lasts);
     true
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod world;

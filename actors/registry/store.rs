@@ -131,6 +131,19 @@ pub enum StoreError {
         /// The newest known.
         known: u32,
     },
+    /// A later version of the program wrote a record.
+    #[error(
+        "a record of tree `{tree}` was written by a newer version of kfbind (record version {found}, this one \
+         knows {known}): use that version"
+    )]
+    NewerRecord {
+        /// Where.
+        tree: &'static str,
+        /// The version found.
+        found: u8,
+        /// The newest known.
+        known: u8,
+    },
     /// A record can't be read.
     #[error("a record of tree `{tree}` can't be read ({why}): restore the store from a backup")]
     BadRecord {

@@ -10,6 +10,7 @@ use super::{
     ledger::Ledger,
     overlay::Overlay,
     records::{AuditRecord, CodeRecord, CustomerRecord, decode},
+    rules::FRESH_START_S,
     store::{Store, StoreError, TreeId},
 };
 use crate::ids::Timestamp;
@@ -20,8 +21,8 @@ const STEP_RECORDS: usize = 128;
 const MARGIN_S: u64 = 3600;
 /// How long the audit trail is kept. Seconds.
 const AUDIT_KEPT_S: u64 = 400 * 24 * 3600;
-/// After so long without a wrong code a customer starts afresh. Seconds.
-const ATTEMPTS_KEPT_S: u64 = 30 * 24 * 3600;
+/// After so long without a wrong code a customer starts afresh; a message of before that may come late. Seconds.
+const ATTEMPTS_KEPT_S: u64 = FRESH_START_S + MESSAGES_KEPT_S + MARGIN_S;
 
 /// Where the next step goes on.
 #[derive(Debug, Default)]
