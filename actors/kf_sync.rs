@@ -11,6 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
 use tokio::time::Instant;
 
 use crate::{
+    alarm::Alarm,
     ids::OpenKfId,
     messages::{CursorState, KfLink, KfSyncMessage, PageCommit, PageFate, RegistryMessage},
     policy::SyncPolicy,
@@ -54,8 +55,7 @@ pub(crate) struct KfSyncState {
     tally: Tally,
     served: Served,
     schedule: Schedule,
-    /// When the pending tick comes; one is enough.
-    tick_at: Option<Instant>,
+    alarm: Alarm,
     draining: Option<RpcReplyPort<()>>,
 }
 
@@ -78,7 +78,7 @@ impl Actor for KfSync {
             tally: options.tally,
             schedule: Schedule::new(every),
             served: Served::new(options.policy, options.link, Instant::now()),
-            tick_at: None,
+            alarm: Alarm::default(),
             draining: None,
         };
         myself.cast(KfSyncMessage::Tick)?;
@@ -102,7 +102,7 @@ impl Actor for KfSync {
                 count(&state.tally.callbacks, "result", "accepted");
                 state.served.auth_change(added, &removed, now);
             }
-            KfSyncMessage::Tick => state.tick_at = None,
+            KfSyncMessage::Tick => state.alarm.rang(now),
             KfSyncMessage::Loaded { account, state: stored } => state.loaded(&account, stored, now),
             KfSyncMessage::Fetched { account, result } => state.fetched(&myself, &account, result, now),
             KfSyncMessage::Committed { account, outcome } => state.committed(&account, outcome, now),
@@ -141,12 +141,8 @@ impl KfSyncState {
             .into_iter()
             .flatten()
             .min();
-        if let Some(next) = next
-            && self.tick_at.is_none_or(|at| next < at)
-        {
-            self.tick_at = Some(next);
-            // The task is left alone: it ends by itself, and a tick too many does nothing.
-            drop(myself.send_after(next.duration_since(now), || KfSyncMessage::Tick));
+        if let Some(next) = next {
+            self.alarm.set(myself, next, now, || KfSyncMessage::Tick);
         }
     }
 
@@ -245,7 +241,7 @@ impl KfSyncState {
         if moved {
             account.position = next;
         }
-        account.empty_pages = if fate.is_empty { account.empty_pages + 1 } else { 0 };
+        account.empty_pages = if fate.is_empty && fate.has_more { account.empty_pages + 1 } else { 0 };
         if fate.has_more && (!moved || account.empty_pages >= EMPTY_PAGES_MAX) {
             // More without progress would never end. The next nudge or the timer looks again.
             count(&self.tally.sync_pulls, "result", "stuck");
@@ -268,3 +264,6 @@ fn tell(myself: &ActorRef<KfSyncMessage>, work: impl Future<Output = KfSyncMessa
         let _ = myself.cast(work.await);
     }));
 }
+
+#[cfg(test)]
+mod tests;

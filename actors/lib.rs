@@ -12,6 +12,7 @@ pub mod messages;
 pub mod system;
 pub mod tally;
 
+mod alarm;
 mod backoff;
 mod callback;
 mod durability;

@@ -14,6 +14,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, call_t};
 use tokio::time::Instant;
 
 use crate::{
+    alarm::Alarm,
     backoff::Backoff,
     ids::ExternalUserId,
     messages::{Attempt, NotifierMessage, OutboxEntry, OutboxTask, RegistryMessage},
@@ -69,7 +70,7 @@ pub(crate) struct NotifierState {
     lookups: Lookups,
     /// No call before this: WeCom limits them.
     paused_until: Option<Instant>,
-    tick_at: Option<Instant>,
+    alarm: Alarm,
     draining: Option<RpcReplyPort<()>>,
 }
 
@@ -116,7 +117,7 @@ impl Actor for Notifier {
             sending: 0,
             lookups: Lookups::default(),
             paused_until: None,
-            tick_at: None,
+            alarm: Alarm::default(),
             draining: None,
         })
     }
@@ -133,7 +134,7 @@ impl Actor for Notifier {
             NotifierMessage::Loaded(entries) => state.loaded(entries),
             NotifierMessage::Sent { customer, attempt } => state.sent(&customer, attempt, now)?,
             NotifierMessage::LookedUp { seqs, attempt } => state.looked_up(seqs, attempt, now)?,
-            NotifierMessage::Tick => state.tick_at = None,
+            NotifierMessage::Tick => state.alarm.rang(now),
             NotifierMessage::Drain(reply) => state.draining = Some(reply),
             NotifierMessage::Observe(reply) => drop(reply.send(())),
         }
@@ -311,12 +312,8 @@ impl NotifierState {
         let has_work = !self.queues.is_empty() || !self.lookups.wanted.is_empty();
         let pause = self.paused_until.filter(|_| has_work);
         let next = queues.chain(lookups).chain(pause).filter(|at| *at > now).min();
-        if let Some(next) = next
-            && self.tick_at.is_none_or(|at| next < at)
-        {
-            self.tick_at = Some(next);
-            // The task is left alone: it ends by itself, and a tick too many does nothing.
-            drop(myself.send_after(next.duration_since(now), || NotifierMessage::Tick));
+        if let Some(next) = next {
+            self.alarm.set(myself, next, now, || NotifierMessage::Tick);
         }
     }
 }
@@ -329,3 +326,6 @@ fn tell(myself: &ActorRef<NotifierMessage>, work: impl Future<Output = NotifierM
         let _ = myself.cast(work.await);
     }));
 }
+
+#[cfg(test)]
+mod tests;

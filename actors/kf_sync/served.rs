@@ -252,6 +252,10 @@ impl Served {
     /// The link that should be shown, if it is another than the one that is.
     fn wanted_link(&self) -> Option<LinkWork> {
         if let Some(url) = &self.policy.own_link {
+            if !self.is_known && self.link.as_ref().is_some_and(|link| link.url == *url) {
+                // What was remembered stands until the accounts are known.
+                return None;
+            }
             let mut ids = self.accounts.keys();
             let only = ids.next().filter(|_| ids.next().is_none());
             let own = KfLink { url: url.clone(), account: only.cloned() };
