@@ -156,7 +156,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut flush_at: Option<Instant> = None;
     loop {
         while pushes.len() < PUSHES_AT_ONCE_MAX
-            && let Some(push) = shared.change(|world| world.desk.due.pop_front())
+            && let Some(push) = shared.next_push()
         {
             pushes.spawn(deliver(Arc::clone(&shared), push));
         }
@@ -167,8 +167,6 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             Some(_) = pushes.join_next() => {}
             () = tokio::time::sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
                 shared.change(World::flush_overtaken);
-                // What is held back stays there; it is looked at again after another wait, not at once.
-                flush_at = None;
             }
             _ = stop.wait_for(|stopped| *stopped) => break,
         }
