@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ractor::{ActorRef, call_t};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     ids::{ExternalUserId, OpenId, Timestamp, UnionId},
@@ -109,17 +109,24 @@ impl Handles {
         since: u64,
         wait: Duration,
     ) -> Result<BindingView, Unavailable> {
-        let end = tokio::time::Instant::now() + wait;
+        let end = Instant::now() + wait;
         loop {
-            // Waiting begins before looking, so that no change falls between.
+            let is_over =
+                |view: &BindingView| view.version != since || Instant::now() >= end || self.is_stopping();
+            // Looking without waiting takes no place among the waits.
+            let view = self.view(openid).await?;
+            if is_over(&view) {
+                return Ok(view);
+            }
+            // Waiting begins before looking again, so that no change falls between.
             let mut woken = self.0.changes.wait(openid);
             let (view, changes_at_s) = self.look(openid).await?;
-            let mut left = end.saturating_duration_since(tokio::time::Instant::now());
-            if view.version != since || left.is_zero() || *self.0.is_stopping.borrow() {
+            if is_over(&view) {
                 drop(woken);
                 self.0.changes.tidy(openid);
                 return Ok(view);
             }
+            let mut left = end.saturating_duration_since(Instant::now());
             if let Some(at) = changes_at_s {
                 let by_itself = at.0.saturating_mul(1000).saturating_sub(self.0.clock.now_ms());
                 left = left.min(Duration::from_millis(by_itself));

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     alarm::Alarm,
-    ids::OpenKfId,
+    ids::{OpenKfId, Timestamp},
     messages::{CursorState, KfLink, KfSyncMessage, PageCommit, PageFate, RegistryMessage},
     policy::SyncPolicy,
     ports::{CallError, Clock, Entropy, Page, PullRequest, WeCom},
@@ -20,10 +20,12 @@ use crate::{
 };
 
 mod account;
+mod ration;
 mod schedule;
 mod served;
 
 use account::{Account, Phase, Position};
+use ration::Ration;
 use schedule::Schedule;
 use served::Served;
 
@@ -44,6 +46,8 @@ pub(crate) struct KfSyncOptions {
     pub(crate) tally: Tally,
     pub(crate) policy: SyncPolicy,
     pub(crate) link: Option<KfLink>,
+    /// When the latest pulls without a live sync token went out.
+    pub(crate) ration: Vec<Timestamp>,
 }
 
 /// What it holds.
@@ -70,13 +74,14 @@ impl Actor for KfSync {
         options: KfSyncOptions,
     ) -> Result<Self::State, ActorProcessingErr> {
         let every = Duration::from_millis(options.policy.reconcile_every_ms);
+        let ration = Ration::restore(&options.ration, options.clock.now(), Instant::now());
         let state = KfSyncState {
             registry: options.registry,
             wecom: options.wecom,
             clock: options.clock,
             entropy: options.entropy,
             tally: options.tally,
-            schedule: Schedule::new(every),
+            schedule: Schedule::new(every, ration),
             served: Served::new(options.policy, options.link, Instant::now()),
             alarm: Alarm::default(),
             draining: None,
@@ -137,6 +142,9 @@ impl KfSyncState {
         for account in self.schedule.choose(&mut self.served, self.clock.now(), now) {
             self.pull(myself, &account);
         }
+        if let Some(spent) = self.schedule.unsaved_ration(self.clock.now(), now) {
+            let _ = self.registry.cast(RegistryMessage::SaveRation(spent));
+        }
         let next = [self.schedule.next_at(&self.served, self.clock.now(), now), self.served.next_at()]
             .into_iter()
             .flatten()
@@ -195,6 +203,9 @@ impl KfSyncState {
             Ok(page) => {
                 count(&self.tally.sync_pulls, "result", "ok");
                 account.succeeded(wall);
+                if account.pulled_with.1.is_some() {
+                    self.schedule.token_taken();
+                }
                 account.phase = Phase::Committing;
                 let fate = PageFate {
                     has_more: page.has_more,
@@ -218,7 +229,9 @@ impl KfSyncState {
                     // The calls of all accounts are counted together.
                     CallError::Throttled { wait, .. } => self.schedule.pause(now + *wait),
                     // A wrong token counts as none.
-                    CallError::SyncTokenRefused(_) => self.schedule.spend(now),
+                    CallError::SyncTokenRefused(_) if account.pulled_with.1.is_some() => {
+                        self.schedule.token_refused(now);
+                    }
                     _ => {}
                 }
                 tracing::warn!(account = %id, error = %error, result = label, "a pull failed; it is tried again");

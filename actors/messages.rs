@@ -149,6 +149,8 @@ pub enum RegistryMessage {
     CommitPage(Box<PageCommit>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep what WeCom tells of customers.
     SaveProfiles(Vec<Profile>, RpcReplyPort<Result<(), Refusal>>),
+    /// Keep when the latest pulls without a live sync token went out: WeCom counts them across our restarts.
+    SaveRation(Vec<Timestamp>),
     /// Keep the kf link.
     SaveLink(KfLink, RpcReplyPort<Result<(), Refusal>>),
     /// Where to go on in an account, and the sync token kept with it.

@@ -47,6 +47,7 @@ const SCHEMA: u32 = 1;
 /// Keys of the tree `meta`.
 const META_STORE: &[u8] = b"store";
 const META_LINK: &[u8] = b"link";
+const META_RATION: &[u8] = b"ration";
 /// How often a step of forgetting is due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -77,6 +78,8 @@ pub(crate) struct Opened {
     pub(crate) instance_key: [u8; 32],
     /// The link that was remembered.
     pub(crate) link: Option<crate::messages::KfLink>,
+    /// When the latest pulls without a live sync token went out.
+    pub(crate) ration: Vec<crate::ids::Timestamp>,
 }
 
 /// Opens the store and reads what is kept in memory. Blocks.
@@ -86,6 +89,8 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
     let meta = read_or_make_meta(&store, &options)?;
     let link: Option<LinkMeta> =
         store.get(TreeId::Meta, META_LINK)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
+    let ration =
+        store.get(TreeId::Meta, META_RATION)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
     let last = |tree| match store.last(tree)? {
         Some((key, _)) => number(tree, &key),
         None => Ok(0),
@@ -120,7 +125,14 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         room_checked_at: None,
     };
     let link = link.as_ref().map(ledger::kf_link);
-    Ok(Opened { writer, reader, changes, instance_key: meta.instance_key, link })
+    Ok(Opened {
+        writer,
+        reader,
+        changes,
+        instance_key: meta.instance_key,
+        link,
+        ration: ration.unwrap_or_default(),
+    })
 }
 
 fn read_or_make_meta(store: &Store, options: &RegistryOptions) -> Result<StoreMeta, StoreError> {

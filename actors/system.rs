@@ -72,7 +72,7 @@ impl System {
             .await
             .map_err(|error| StartError::Actor(error.to_string()))??;
         let (reader, changes) = (opened.reader.clone(), Arc::clone(&opened.changes));
-        let (instance_key, link) = (opened.instance_key, opened.link.clone());
+        let (instance_key, link, ration) = (opened.instance_key, opened.link.clone(), opened.ration.clone());
 
         let (report, failed) = watch::channel(None);
         let (stopping, is_stopping) = watch::channel(false);
@@ -98,6 +98,7 @@ impl System {
             tally: tally.clone(),
             policy: options.sync_policy,
             link,
+            ration,
         };
         let (kf_sync, _) = Actor::spawn_linked(None, KfSync, kf_sync, watcher()).await?;
         let (callback, _) =
@@ -129,21 +130,23 @@ impl System {
         self.failed.clone()
     }
 
-    /// Answers all waits now and in future at once. The first step of stopping; the rest is [`System::stop`].
+    /// Answers all waits now and in future at once. The first step of stopping; the rest is [`System::drain`] and [`System::stop`].
     pub fn release_waits(&self) {
         let _ = self.stopping.send(true);
         self.handles.0.changes.wake_all();
     }
 
-    /// Stops: nothing new is begun, what is under way ends or is cut off after `grace`, everything decided is on the
-    /// disk when this returns.
-    pub async fn stop(self, grace: Duration) {
+    /// Lets the calls to WeCom end that are under way, and begins none; what is not done after `grace` is cut off, and
+    /// done again after the next start. The second step of stopping; HTTP requests may still end meanwhile.
+    pub async fn drain(&self, grace: Duration) {
         self.release_waits();
         let inside = &self.handles.0;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         inside.callback.stop(None);
-        let pulls = call_t!(inside.kf_sync, KfSyncMessage::Drain, grace_ms);
-        let answers = call_t!(self.notifier, NotifierMessage::Drain, grace_ms.min(2_000));
+        let (pulls, answers) =
+            tokio::join!(async { call_t!(inside.kf_sync, KfSyncMessage::Drain, grace_ms) }, async {
+                call_t!(self.notifier, NotifierMessage::Drain, grace_ms)
+            },);
         if pulls.is_err() || answers.is_err() {
             tracing::warn!(
                 "calls to WeCom were cut off at the stop; they are made again after the next start"
@@ -151,6 +154,10 @@ impl System {
         }
         inside.kf_sync.stop(None);
         self.notifier.stop(None);
+    }
+
+    /// The last step: everything decided is on the disk when this returns.
+    pub async fn stop(self) {
         // The registry finishes what it has been given, and its thread ends with a durable store.
         if self.registry.drain_and_wait(None).await.is_err() {
             tracing::error!("the registry had ended before the stop");

@@ -130,15 +130,32 @@ impl Default for Tally {
 }
 
 impl Metrics {
-    /// The metrics in the OpenMetrics text form.
+    /// The metrics in Prometheus's text form, version 0.0.4.
+    ///
+    /// Not in that of OpenMetrics, which the library writes: there a counter's family has no `_total`, and so
+    /// `bindings_total` and the gauge `bindings` could not stand side by side.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        match encode(&mut text, &self.registry) {
-            Ok(()) => text,
-            // Writing into a String can't fail; an empty page is the honest answer if it ever does.
-            Err(std::fmt::Error) => String::new(),
+        // Writing into a String can't fail; an empty page is the honest answer if it ever does.
+        if encode(&mut text, &self.registry).is_err() {
+            return String::new();
         }
+        let mut page = String::with_capacity(text.len() + 512);
+        let mut lines = text.lines().filter(|line| *line != "# EOF").peekable();
+        while let Some(line) = lines.next() {
+            let is_counter = |line: &str| line.starts_with("# TYPE ") && line.ends_with(" counter");
+            let belongs_to_counter = is_counter(line)
+                || line.starts_with("# HELP ") && lines.peek().is_some_and(|next| is_counter(next));
+            match line.splitn(4, ' ').collect::<Vec<_>>().as_slice() {
+                [hash, word, name, rest] if belongs_to_counter => {
+                    page.extend([*hash, " ", word, " ", name, "_total ", rest]);
+                }
+                _ => page.push_str(line),
+            }
+            page.push('\n');
+        }
+        page
     }
 
     /// One call to WeCom: how long it took, and the errcode unless that was 0 (`http_502`, `timeout` and the
@@ -183,4 +200,32 @@ fn with_values(label: &'static str, values: &[&'static str]) -> Labelled {
 /// Counts one under `result`.
 pub fn count(family: &Labelled, label: &'static str, value: &'static str) {
     family.get_or_create(&[(label, value)]).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_declared_once_and_counters_by_their_full_name() {
+        let tally = Tally::default();
+        tally.wecom_call("sync_msg", Duration::from_millis(3), Some("45009".to_owned()));
+        let page = tally.encode();
+        let mut types: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        for wanted in
+            ["kfbind_bindings gauge", "kfbind_bindings_total counter", "kfbind_callback_seconds histogram"]
+        {
+            assert!(types.contains(&wanted), "{wanted} in {types:?}");
+        }
+        let count = types.len();
+        types.sort_unstable();
+        types.dedup_by_key(|line| line.split(' ').next());
+        assert_eq!(types.len(), count);
+        assert!(
+            page.contains("kfbind_wecom_api_errors_total{api=\"sync_msg\",errcode=\"45009\"} 1"),
+            "{page}"
+        );
+        assert!(page.contains("kfbind_bindings_total{method=\"code\"} 0"), "{page}");
+        assert!(!page.contains("# EOF"));
+    }
 }

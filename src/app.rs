@@ -34,9 +34,6 @@ use crate::{
     },
 };
 
-/// The HTTP side may use one of so many parts of the grace, the actors another.
-const HTTP_PART_OF_GRACE: u32 = 2;
-
 /// What the service takes from the machine, so that tests can bring their own.
 #[derive(Clone)]
 pub struct Machine {
@@ -128,7 +125,7 @@ impl App {
         };
         let (stop, is_stopping) = watch::channel(false);
         let grace = config.server.shutdown_grace;
-        let server = tokio::spawn(http::serve(listener, context, is_stopping, grace / HTTP_PART_OF_GRACE));
+        let server = tokio::spawn(http::serve(listener, context, is_stopping, grace));
         // The contract fixes these words: `listening addr=…`.
         tracing::info!(%addr, "listening");
         Ok(Self { addr, system, stop, server, grace })
@@ -150,10 +147,12 @@ impl App {
     pub async fn stop(self) {
         let _ = self.stop.send(true);
         self.system.release_waits();
-        if self.server.await.is_err() {
+        // Requests and calls to WeCom end side by side, so that both have the whole grace.
+        let (served, ()) = tokio::join!(self.server, self.system.drain(self.grace));
+        if served.is_err() {
             tracing::error!("the HTTP side had ended before the stop");
         }
-        self.system.stop(self.grace / HTTP_PART_OF_GRACE).await;
+        self.system.stop().await;
     }
 }
 

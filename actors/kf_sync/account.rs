@@ -55,6 +55,8 @@ pub(super) struct Account {
     pub(super) phase: Phase,
     /// Whether to look again.
     pub(super) dirty: bool,
+    /// Whether nothing but the timer asks for it.
+    pub(super) is_only_timer: bool,
     /// Not before.
     pub(super) due_at: Instant,
     /// When the timer looks again.
@@ -79,6 +81,7 @@ impl Account {
             sync_token: None,
             phase: Phase::Idle,
             dirty: true,
+            is_only_timer: false,
             due_at: now,
             reconcile_at: now,
             started_at: None,
@@ -99,6 +102,7 @@ impl Account {
     /// Something is new, perhaps.
     pub(super) fn nudge(&mut self, sync_token: Option<SyncToken>, now: Instant) {
         self.dirty = true;
+        self.is_only_timer = false;
         let is_new = self.offer_token(sync_token);
         if is_new && self.failures > 0 {
             let earliest = self.started_at.map_or(now, |at| at + RETRY_ON_NUDGE_AFTER);

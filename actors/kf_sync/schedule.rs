@@ -2,36 +2,34 @@
 //!
 //! Only chooses; the pull itself is kf-sync's.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{
-    account::{Phase, Position},
+    account::{Account, Phase, Position},
+    ration::Ration,
     served::Served,
 };
 use crate::ids::{OpenKfId, Timestamp};
 
 /// Pulls at once, over all accounts: WeCom allows about five calls of one API.
 const PULLS_MAX: usize = 4;
-/// Pulls without a live sync token within [`RATION_WINDOW`], over all accounts; at ten a minute WeCom closes the door.
-const RATION: usize = 6;
-/// See [`RATION`].
-const RATION_WINDOW: Duration = Duration::from_mins(1);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Schedule {
     every: Duration,
-    /// When the latest pulls without a token went out.
-    spent: VecDeque<Instant>,
+    ration: Ration,
+    /// Whether the last sync token was refused: then the next ones may be, too, and count as none.
+    distrusts_tokens: bool,
     paused_until: Option<Instant>,
 }
 
 impl Schedule {
     /// Every account is looked at this often without a callback.
-    pub(super) fn new(every: Duration) -> Self {
-        Self { every, spent: VecDeque::new(), paused_until: None }
+    pub(super) fn new(every: Duration, ration: Ration) -> Self {
+        Self { every, ration, distrusts_tokens: false, paused_until: None }
     }
 
     /// No pull before this moment.
@@ -39,9 +37,27 @@ impl Schedule {
         self.paused_until = self.paused_until.max(Some(until));
     }
 
-    /// A pull went out that WeCom counts as one without a token.
-    pub(super) fn spend(&mut self, now: Instant) {
-        self.spent.push_back(now);
+    /// WeCom refused the sync token of a pull, which counts as one without.
+    pub(super) fn token_refused(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.distrusts_tokens, true) {
+            self.ration.spend(now);
+        }
+    }
+
+    /// WeCom took the sync token of a pull.
+    pub(super) fn token_taken(&mut self) {
+        self.distrusts_tokens = false;
+    }
+
+    /// What a next process must know of the pulls without a token, if that has changed.
+    pub(super) fn unsaved_ration(&mut self, wall: Timestamp, now: Instant) -> Option<Vec<Timestamp>> {
+        self.ration.unsaved(wall, now)
+    }
+
+    /// Whether a pull of this account would need the ration.
+    fn is_rationed(&self, account: &Account, wall: Timestamp) -> bool {
+        let has_token = account.sync_token.as_ref().is_some_and(|token| token.is_live(wall));
+        account.position != Position::Unasked && (self.distrusts_tokens || !has_token)
     }
 
     /// The accounts to pull now, marked as under way.
@@ -49,14 +65,12 @@ impl Schedule {
         for account in served.accounts_mut() {
             if account.reconcile_at <= now {
                 account.reconcile_at = now + self.every;
+                account.is_only_timer = !account.dirty;
                 account.dirty = true;
             }
         }
         if self.paused_until.is_some_and(|until| now < until) {
             return Vec::new();
-        }
-        while self.spent.front().is_some_and(|at| now.duration_since(*at) >= RATION_WINDOW) {
-            self.spent.pop_front();
         }
         let mut free =
             PULLS_MAX.saturating_sub(served.accounts().filter(|account| account.is_busy()).count());
@@ -70,16 +84,15 @@ impl Schedule {
             if free == 0 {
                 break;
             }
-            let is_loaded = account.position != Position::Unasked;
-            let has_token = account.sync_token.as_ref().is_some_and(|token| token.is_live(wall));
-            if is_loaded && !has_token {
-                if self.spent.len() >= RATION {
+            if self.is_rationed(account, wall) {
+                if self.ration.next_at(account.is_only_timer, now) > now {
                     continue;
                 }
-                self.spent.push_back(now);
+                self.ration.spend(now);
             }
             account.phase = Phase::Pulling;
             account.dirty = false;
+            account.is_only_timer = false;
             account.started_at = Some(now);
             free -= 1;
             chosen.push(id.clone());
@@ -89,17 +102,12 @@ impl Schedule {
 
     /// When something that has to wait now may be due.
     pub(super) fn next_at(&self, served: &Served, wall: Timestamp, now: Instant) -> Option<Instant> {
-        let ration_at = match self.spent.front() {
-            Some(oldest) if self.spent.len() >= RATION => *oldest + RATION_WINDOW,
-            _ => now,
-        };
         served
             .accounts()
             .flat_map(|account| {
-                let has_token = account.sync_token.as_ref().is_some_and(|token| token.is_live(wall));
                 let mut due_at = account.due_at;
-                if !has_token {
-                    due_at = due_at.max(ration_at);
+                if self.is_rationed(account, wall) {
+                    due_at = due_at.max(self.ration.next_at(account.is_only_timer, now));
                 }
                 let due = (account.dirty && !account.is_busy()).then_some(due_at);
                 [Some(account.reconcile_at), due]

@@ -1,7 +1,5 @@
 //! Pulling: nudges, cursors, tokens, rations, and what goes wrong at WeCom.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
@@ -215,7 +213,8 @@ async fn a_refused_cursor_starts_over_without_doubling() {
         rig.nudge().await;
         rig.pass(60).await;
         rig.settled().await;
-        let cursors: Vec<_> = rig.wecom.pulls().split_off(before).into_iter().map(|pull| pull.cursor).collect();
+        let cursors: Vec<_> =
+            rig.wecom.pulls().split_off(before).into_iter().map(|pull| pull.cursor).collect();
         assert!(cursors[..tries].iter().all(Option::is_some), "{cursors:?}");
         assert_eq!(cursors.get(tries), Some(&None), "{cursors:?}");
         assert_eq!(rig.bound_to("oA").await, None, "nothing binds again");
@@ -257,7 +256,8 @@ async fn a_callbacks_token_upgrades_a_running_pull() {
     rig.handles().deliver(with).await.unwrap();
     rig.wecom.hold_pulls(false);
     rig.decided().await;
-    let tokens: Vec<_> = rig.wecom.pulls().split_off(before).into_iter().map(|pull| pull.sync_token).collect();
+    let tokens: Vec<_> =
+        rig.wecom.pulls().split_off(before).into_iter().map(|pull| pull.sync_token).collect();
     assert_eq!(tokens[..3], [None, Some(token.clone()), Some(token)]);
 }
 
@@ -346,16 +346,29 @@ async fn at_most_six_pulls_a_minute_go_without_a_token_over_all_accounts() {
 async fn a_refused_token_counts_as_a_pull_without_one() {
     let mut rig = rig().await;
     rig.pass(61).await;
-    let before = tokenless(&rig);
-    for _ in 0..10 {
+    let before = rig.wecom.pulls().len();
+    rig.wecom.script_pulls([Err(CallError::SyncTokenRefused(95_007))]);
+    for _ in 0..20 {
+        rig.nudge().await;
+        rig.breathe().await;
+    }
+    let trusted = rig.wecom.pulls().len();
+    assert!(trusted >= before + 20, "one refused token is followed by others that are taken");
+    rig.pass(61).await;
+    let before = rig.wecom.pulls().len();
+    for _ in 0..3 {
         rig.wecom.script_pulls([Err(CallError::SyncTokenRefused(95_007))]);
         rig.nudge().await;
         rig.breathe().await;
     }
-    rig.pass(10).await;
+    for _ in 0..10 {
+        rig.nudge().await;
+        rig.breathe().await;
+    }
+    let pulls = rig.wecom.pulls().len() - before;
     let refused = rig.metric("kfbind_sync_pulls_total{result=\"token_refused\"}");
-    assert!((refused - 10.0).abs() < 0.1, "those with a token always go");
-    assert!(tokenless(&rig) - before <= 3, "{}", tokenless(&rig) - before);
+    assert!((refused - 4.0).abs() < 0.1, "{refused}");
+    assert!(pulls <= 6 || rig.wecom.pulls().last().is_some_and(|pull| pull.sync_token.is_some()), "{pulls}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -486,7 +499,7 @@ async fn a_storm_of_nudges_is_no_storm_of_failing_pulls() {
 async fn a_limit_of_wecom_pauses_all_accounts() {
     let mut rig = started(all, &["wkA", "wkB"]).await;
     rig.pass(61).await;
-    let wait = Duration::from_secs(60);
+    let wait = Duration::from_mins(1);
     rig.wecom.script_pulls([Err(CallError::Throttled { errcode: 45_009, wait })]);
     rig.nudge_at(Some("wkA")).await;
     rig.breathe().await;

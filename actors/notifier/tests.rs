@@ -1,7 +1,5 @@
 //! Answering: in order, tried again, given up by rule, once.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here fails the test")]
-
 use std::time::Duration;
 
 use crate::{
@@ -142,8 +140,9 @@ async fn the_state_of_the_session_decides_what_becomes_of_an_answer() {
         rig.wecom.set_service_state("wmA", state);
         rig.wecom.script_sends([Err(refused(95_018))]);
         rig.chat("wmA", "999999").await;
-        assert_eq!(rig.wecom.state_lookups(), 1, "{state:?}");
-        let moved: Vec<_> = moves.then(|| (OpenKfId::new(ACCOUNT), ExternalUserId::new("wmA"))).into_iter().collect();
+        assert_eq!(rig.wecom.sessions_asked(), 1, "{state:?}");
+        let moved: Vec<_> =
+            moves.then(|| (OpenKfId::new(ACCOUNT), ExternalUserId::new("wmA"))).into_iter().collect();
         assert_eq!(rig.wecom.transfers(), moved, "{state:?}");
         assert_eq!(rig.heard("wmA").len(), usize::from(heard), "{state:?}");
         assert!(is(replies(&rig, result), 1), "{state:?}");
@@ -196,7 +195,10 @@ async fn an_answer_whose_outcome_a_crash_hid_is_repeated_with_the_same_id() {
     eventually("it is on its way", async || rig.wecom.sends().len() == 1).await;
     // The stop cuts it off; WeCom has heard it all the same.
     let stopping = rig.take_system();
-    let stop = tokio::spawn(async move { stopping.stop(Duration::from_secs(1)).await });
+    let stop = tokio::spawn(async move {
+        stopping.drain(Duration::from_secs(1)).await;
+        stopping.stop().await;
+    });
     rig.clock.advance(1);
     for _ in 0..5 {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -216,7 +218,7 @@ async fn an_answer_whose_outcome_a_crash_hid_is_repeated_with_the_same_id() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_of_wecom_pauses_all_answers() {
     let mut rig = Rig::start().await;
-    let wait = Duration::from_secs(60);
+    let wait = Duration::from_mins(1);
     rig.wecom.script_sends([Err(CallError::Throttled { errcode: 45_009, wait })]);
     ask(&mut rig, &["wmA"]).await;
     eventually("it was tried", async || rig.wecom.sends().len() == 1).await;
@@ -261,11 +263,7 @@ async fn who_wecom_does_not_tell_of_is_addressed_politely_and_not_asked_for_agai
 
 #[tokio::test(start_paused = true)]
 async fn names_are_asked_for_a_hundred_at_once() {
-    let mut rig = Rig::start_with(
-        |setup| setup.policy.texts.bound = "bound".to_owned(),
-        &[ACCOUNT],
-    )
-    .await;
+    let mut rig = Rig::start_with(|setup| setup.policy.texts.bound = "bound".to_owned(), &[ACCOUNT]).await;
     rig.down().await;
     let mut codes = Vec::new();
     rig.up().await.unwrap();

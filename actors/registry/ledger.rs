@@ -165,6 +165,10 @@ impl Ledger<'_> {
             UnbindBy::User => AuditBy::User,
             UnbindBy::Admin => AuditBy::Admin,
         };
+        // A back end that hears "none there" has changed nothing; a user's own unbinding ends a pending code, too.
+        if request.by == UnbindBy::Admin && !self.overlay.user_or_default(&request.openid)?.bound {
+            return Ok(false);
+        }
         let Some(customer) = self.release(&request.openid)? else { return Ok(false) };
         self.audit_unbound(&request.openid, customer, by)?;
         Ok(true)

@@ -351,18 +351,20 @@ fn count_wrong(record: &mut CustomerRecord, sent: Timestamp, rate: Rate) -> bool
         record.wrong_in_window = 0;
         record.locks = 0;
     }
+    record.wrong_total += 1;
+    record.last_wrong_at = record.last_wrong_at.max(sent);
+    // A late page brings a code of a window that is over: it counts for the total alone.
+    let is_of_this_window = record.wrong_in_window == 0 || sent.plus(rate.window_s) > record.window_start;
     if record.wrong_in_window == 0 || sent >= record.window_start.plus(rate.window_s) {
         record.window_start = sent;
         record.wrong_in_window = 0;
     }
-    record.wrong_in_window += 1;
-    record.wrong_total += 1;
-    record.last_wrong_at = record.last_wrong_at.max(sent);
+    record.wrong_in_window += u32::from(is_of_this_window);
     if record.wrong_total >= WRONG_TOTAL_MAX {
         record.locked_for_good = true;
         return true;
     }
-    if record.wrong_in_window < rate.count {
+    if !is_of_this_window || record.wrong_in_window < rate.count {
         return false;
     }
     record.locks += 1;

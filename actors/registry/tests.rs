@@ -1,7 +1,5 @@
 //! The registry on a real store: codes, versions, restarts, forgetting.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: what fails here fails the test")]
-
 use std::{path::Path, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -18,6 +18,7 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use super::{
+    META_RATION,
     changes::Changes,
     ledger::{Desk, Ledger},
     overlay::Overlay,
@@ -194,6 +195,7 @@ fn decide(
             promises.push(Box::new(move || tell(reply, Ok(()))));
             return Ok(changed);
         }
+        RegistryMessage::SaveRation(spent) => ledger.overlay.put(TreeId::Meta, META_RATION, &spent)?,
         RegistryMessage::Settle(seqs) => ledger.settle(&seqs)?,
         RegistryMessage::Sweep => sweeper.step(ledger)?,
         RegistryMessage::Outbox { .. }

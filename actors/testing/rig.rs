@@ -3,7 +3,10 @@
 //! To be used under `#[tokio::test(start_paused = true)]`: the rig keeps the paused clock from running ahead while
 //! the registry's thread works, so that no time-out can strike by accident.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test helper: what fails here fails the test")]
+#![cfg_attr(
+    not(test),
+    expect(clippy::unwrap_used, clippy::panic, reason = "a test helper: what fails here fails the test")
+)]
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -141,7 +144,8 @@ impl Rig {
     /// Stops the inside in good order. Nothing else may hold its handles.
     pub(crate) async fn down(&mut self) {
         if let Some(system) = self.system.take() {
-            system.stop(Duration::from_secs(10)).await;
+            system.drain(Duration::from_secs(10)).await;
+            system.stop().await;
         }
     }
 

@@ -142,7 +142,7 @@ async fn deliver(head: &Head, payload: Payload<impl Chunks>) -> Result<Response,
         Err(error) => {
             // WeCom would only send the same again.
             tally::count(&context.handles.tally().callbacks, "result", "unreadable");
-            if shared.callback_watch.may_log(context.clock.now_ms()).is_some() {
+            if shared.callback_watch.may_log(None, context.clock.now_ms()).is_some() {
                 tracing::warn!(%error, "an authentic callback can't be read; it is dropped, the next pull makes up for it");
             }
         }
@@ -165,6 +165,16 @@ pub(crate) struct CallbackWatch {
     last: Mutex<Option<LastRefusal>>,
     /// Whether `last` holds one: spares the good callbacks the lock.
     has_last: AtomicBool,
+    /// One for each key to look at, and one for what points to none, so that no reason hides another.
+    logs: [LogLimit; KEYS.len() + 1],
+}
+
+/// The keys that a refusal can point to.
+const KEYS: [&str; 3] = ["wecom.token", "wecom.encoding_aes_key", "wecom.corp_id"];
+
+/// Lets through at most one line per [`LOG_INTERVAL_MS`].
+#[derive(Debug, Default)]
+struct LogLimit {
     logged_at_ms: AtomicU64,
     unlogged: AtomicU64,
 }
@@ -196,7 +206,7 @@ impl CallbackWatch {
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
             self.has_last.store(true, Ordering::Relaxed);
         }
-        if let Some(unlogged) = self.may_log(now_ms) {
+        if let Some(unlogged) = self.may_log(key_to_check, now_ms) {
             tracing::warn!(
                 reason = %refused,
                 check = key_to_check.unwrap_or("nothing"),
@@ -206,8 +216,14 @@ impl CallbackWatch {
         }
     }
 
-    /// Whether a line may be logged now, with how many were not since the last; at most one per
-    /// [`LOG_INTERVAL_MS`].
+    /// Whether a line about this key may be logged now, with how many were not since the last.
+    fn may_log(&self, key_to_check: Option<&str>, now_ms: u64) -> Option<u64> {
+        let index = KEYS.iter().position(|key| Some(*key) == key_to_check).unwrap_or(KEYS.len());
+        self.logs.get(index)?.may_log(now_ms)
+    }
+}
+
+impl LogLimit {
     fn may_log(&self, now_ms: u64) -> Option<u64> {
         let logged_at_ms = self.logged_at_ms.load(Ordering::Relaxed);
         let due = now_ms.abs_diff(logged_at_ms) >= LOG_INTERVAL_MS;
@@ -277,10 +293,13 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_logged_once_a_second() {
         let watch = CallbackWatch::default();
-        assert_eq!(watch.may_log(NOW_MS), Some(0));
-        assert_eq!(watch.may_log(NOW_MS + 1), None);
-        assert_eq!(watch.may_log(NOW_MS + 999), None);
-        assert_eq!(watch.may_log(NOW_MS + 1_000), Some(2));
-        assert_eq!(watch.may_log(NOW_MS - 60_000), Some(0), "a clock set back silences nothing");
+        let token = Some("wecom.token");
+        assert_eq!(watch.may_log(token, NOW_MS), Some(0));
+        assert_eq!(watch.may_log(token, NOW_MS + 1), None);
+        assert_eq!(watch.may_log(Some("wecom.corp_id"), NOW_MS + 1), Some(0), "no reason hides another");
+        assert_eq!(watch.may_log(None, NOW_MS + 1), Some(0));
+        assert_eq!(watch.may_log(token, NOW_MS + 999), None);
+        assert_eq!(watch.may_log(token, NOW_MS + 1_000), Some(2));
+        assert_eq!(watch.may_log(token, NOW_MS - 60_000), Some(0), "a clock set back silences nothing");
     }
 }

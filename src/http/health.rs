@@ -15,8 +15,7 @@ use super::{
 
 /// How far our clock may be off WeCom's, in seconds. Codes begin to fail at 60.
 const CLOCK_SKEW_S_MAX: u64 = 30;
-const OPEN_METRICS: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 #[derive(Serialize)]
 struct StatusBody {
