@@ -1,0 +1,15 @@
+//! Tests of the whole service from outside: HTTP on one side, the simulated WeCom on the other, a real store between.
+//!
+//! One binary with a module for each thing that is promised. The service runs in the test's process with a clock that
+//! is moved by hand, except where a process must be killed or its command line is the thing tested.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod binding_rules; // rules 1 to 4, 8, 9 of binding: lives of codes, one to one, undoing
+mod support; // the service, the simulator, the client, waiting
