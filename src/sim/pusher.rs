@@ -156,7 +156,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut flush_at: Option<Instant> = None;
     loop {
         while pushes.len() < PUSHES_AT_ONCE_MAX
-            && let Some(push) = shared.change(|world| world.desk.due.pop_front())
+            && let Some(push) = shared.next_push()
         {
             pushes.spawn(deliver(Arc::clone(&shared), push));
         }

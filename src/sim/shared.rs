@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::world::World;
+use super::{doorbell::Push, world::World};
 
 /// The world as the server, the pusher and the handles hold it.
 pub(super) struct Shared {
@@ -40,6 +40,11 @@ impl Shared {
             self.ring.notify_one();
         }
         result
+    }
+
+    /// The next callback to send. Rings nobody: it is the pusher that asks, and it would wake itself for ever.
+    pub(super) fn next_push(&self) -> Option<Push> {
+        self.lock().desk.due.pop_front()
     }
 
     /// Waits until `found` finds something, at most so long in real time; `None` if it didn't.
