@@ -1,0 +1,24 @@
+//! Tests of the whole service from outside: HTTP on one side, the simulated WeCom on the other, a real store between.
+//!
+//! One binary with a module for each thing that is promised. The service runs in the test's process with a clock that
+//! is moved by hand, except where a process must be killed or its command line is the thing tested.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod binding_rules; // rules 1 to 4, 8, 9 of binding: lives of codes, one to one, undoing
+mod callback_delivery; // what callbacks bring about: one look
+mod callback_verify; // the echo, and refusing what isn't WeCom's
+mod codes; // getting a code: shape, again, too often, none
+mod limits; // rules 6 and 7: wrong codes lock, codes grow
+mod login_session; // logging in, and what a session is good for
+mod long_poll; // waiting for a change
+mod paging; // pages, cursors, messages that can't be read
+mod recognition; // rule 5: what counts as a code, and what is answered
+mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
+mod support; // the service, the simulator, the client, waiting

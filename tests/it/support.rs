@@ -1,0 +1,595 @@
+//! The service under test and the simulated WeCom beside it, the client that plays the mini program, and waiting.
+//!
+//! Each test has its own of everything: ports, store, clock, randomness. No test of its own is here.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use actors::{
+    ports::{Clock as _, Entropy},
+    testing::{ManualClock, SeededEntropy},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kfbind::{
+    app::{App, Machine},
+    config::{Config, Environment},
+    outgoing,
+    sim::{Api, CallRecord, Customer, DEFAULT_NOW_MS, Sim, SimAccount, SimOptions},
+    wecom::{
+        envelope::{EnvelopeKey, envelope_xml},
+        signature,
+    },
+};
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// When every test begins, in Unix seconds.
+pub(crate) const START_S: u64 = DEFAULT_NOW_MS / 1000;
+/// Nothing that is waited for takes longer, even on a machine that has much else to do.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const CALLBACK_PATH: &str = "/api/wechat-work/message";
+pub(crate) const ADMIN_KEY: &str = "it-admin-key-0123456789";
+/// So many pulls may go out at the start, before callbacks bring sync tokens.
+const PULLS_AT_START_MAX: usize = 6;
+
+/// The answers in the chat, cut down to the names of their keys.
+const TEXTS: [&str; 7] =
+    ["bound", "unbound", "wrong_code", "expired_code", "locked", "conflict", "already_bound"];
+
+/// What a test wants other than usual.
+pub(crate) struct Options {
+    /// Keys and their values, as TOML.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    pub(crate) sim: SimOptions,
+    /// How far the simulator's clock is before ours, in seconds.
+    pub(crate) sim_ahead_s: i64,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// Whether to wait until the service is ready.
+    pub(crate) ready: bool,
+    pub(crate) faulty_start: fn(&Sim),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            settings: Vec::new(),
+            sim: SimOptions::default(),
+            sim_ahead_s: 0,
+            entropy: Arc::new(SeededEntropy::new(1)),
+            ready: true,
+            faulty_start: |_| (),
+        }
+    }
+}
+
+impl Options {
+    /// The usual with these keys set.
+    pub(crate) fn set(settings: &[(&'static str, &str)]) -> Self {
+        Self {
+            settings: settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The usual with so many kf accounts.
+    pub(crate) fn accounts(count: usize) -> Self {
+        let mut options = Self::default();
+        options.sim.accounts = (0..count)
+            .map(|number| SimAccount {
+                open_kfid: format!("wkItAccount{number:04}AbC"),
+                name: format!("账号{number}"),
+                api_managed: true,
+            })
+            .collect();
+        options
+    }
+}
+
+/// The service, its simulator and what both stand on.
+pub(crate) struct TestApp {
+    pub(crate) sim: Sim,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: TempDir,
+    pub(crate) options: SimOptions,
+    settings: Vec<(&'static str, String)>,
+    entropy: Arc<dyn Entropy>,
+    app: Option<App>,
+    http: reqwest::Client,
+    base: Arc<Mutex<String>>,
+}
+
+impl TestApp {
+    /// As usual.
+    pub(crate) async fn start() -> Self {
+        Self::open(Options::default()).await
+    }
+
+    /// With these keys set, as TOML.
+    pub(crate) async fn with(settings: &[(&'static str, &str)]) -> Self {
+        Self::open(Options::set(settings)).await
+    }
+
+    pub(crate) async fn open(options: Options) -> Self {
+        let clock = Arc::new(ManualClock::at(START_S));
+        let ahead_ms = options.sim_ahead_s * 1000;
+        let sim_clock = Arc::clone(&clock);
+        let sim_options = SimOptions {
+            clock: Arc::new(move || sim_clock.now_ms().saturating_add_signed(ahead_ms)),
+            ..options.sim
+        };
+        let sim = Sim::start(sim_options.clone()).await.expect("the simulator starts");
+        (options.faulty_start)(&sim);
+        let mut test = Self {
+            sim,
+            clock,
+            store: TempDir::with_prefix("kfbind-it-").expect("a directory for the store"),
+            options: sim_options,
+            settings: options.settings,
+            entropy: options.entropy,
+            app: None,
+            http: outgoing::client(DEADLINE, None).expect("an HTTP client"),
+            base: Arc::default(),
+        };
+        test.boot().await.expect("the service starts");
+        if options.ready {
+            test.ready().await;
+        }
+        test
+    }
+
+    /// Starts the service on this test's store; what keeps it from starting.
+    pub(crate) async fn boot(&mut self) -> anyhow::Result<()> {
+        let config = self.config();
+        let machine = Machine { clock: self.clock.clone(), entropy: Arc::clone(&self.entropy) };
+        let app = App::start(&config, machine).await?;
+        *self.base.lock().unwrap() = format!("http://{}", app.addr());
+        self.sim.set_callback_url(&format!("http://{}{CALLBACK_PATH}", app.addr()));
+        self.app = Some(app);
+        Ok(())
+    }
+
+    /// Stops the service in order; its store stays.
+    pub(crate) async fn stop(&mut self) {
+        self.app.take().expect("the service runs").stop().await;
+    }
+
+    /// Stops the service and starts it again on its store.
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.boot().await.expect("the service starts again");
+        self.ready().await;
+    }
+
+    /// Restarts with these keys changed.
+    pub(crate) async fn restart_with(&mut self, settings: &[(&'static str, &str)]) {
+        self.change(settings);
+        self.restart().await;
+    }
+
+    /// Changes keys for the next start.
+    pub(crate) fn change(&mut self, settings: &[(&'static str, &str)]) {
+        for (key, value) in settings {
+            self.settings.retain(|(known, _)| known != key);
+            self.settings.push((key, (*value).to_owned()));
+        }
+    }
+
+    fn config(&self) -> Config {
+        let sim = &self.options;
+        let quoted = |text: &str| format!("{text:?}");
+        let mut keys = vec![
+            ("server.listen", quoted("127.0.0.1:0")),
+            ("server.shutdown_grace", quoted("2s")),
+            ("store.path", quoted(&self.store.path().display().to_string())),
+            ("wecom.corp_id", quoted(&sim.corp_id)),
+            ("wecom.secret", quoted(&sim.secret)),
+            ("wecom.token", quoted(&sim.token)),
+            ("wecom.encoding_aes_key", quoted(&sim.encoding_aes_key)),
+            ("wecom.api_base", quoted(&self.sim.base_url())),
+            ("wecom.request_timeout", quoted("5s")),
+            ("miniprogram.app_id", quoted(&sim.app_id)),
+            ("miniprogram.secret", quoted(&sim.app_secret)),
+            ("miniprogram.api_base", quoted(&self.sim.base_url())),
+            ("binding.methods", "[\"code\"]".to_owned()),
+            ("admin.api_key", quoted(ADMIN_KEY)),
+        ];
+        let texts: Vec<(String, String)> =
+            TEXTS.iter().map(|name| (format!("messages.{name}"), quoted(name))).collect();
+        keys.retain(|(key, _)| self.settings.iter().all(|(set, _)| set != key));
+        let texts = texts.iter().filter(|(key, _)| self.settings.iter().all(|(set, _)| set != key));
+        let lines = keys
+            .iter()
+            .chain(&self.settings)
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .chain(texts.map(|(key, value)| format!("{key} = {value}\n")));
+        let text: String = lines.collect();
+        match Config::from_toml(&text, &Environment::default()) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => panic!("this test's configuration is wrong: {problems}"),
+        }
+    }
+
+    /// Waits until WeCom's accounts are known, each has been looked at, and there is a link.
+    pub(crate) async fn ready(&self) {
+        eventually("the service is ready", async || {
+            let report = self.admin().get("/readyz").await;
+            let accounts = report.json()["accounts"].as_array().cloned().unwrap_or_default();
+            let pulled = accounts.iter().filter(|account| !account["last_pull_at"].is_null()).count();
+            let known = report.status == 200 && !accounts.is_empty();
+            let linked = self.sim.count(Api::AddContactWay) > 0
+                || self.settings.iter().any(|(key, _)| *key == "kf.url");
+            (known && linked && pulled >= accounts.len().min(PULLS_AT_START_MAX)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until everything that arrived was decided, and all that is to be said was said or given up.
+    pub(crate) async fn settled(&self) {
+        let accounts: Vec<String> = self.sim.stream_lengths().into_keys().collect();
+        for account in accounts {
+            self.settled_in(&account).await;
+        }
+        eventually("the outbox is empty", async || {
+            (self.metric("kfbind_outbox_depth").await == 0.0).then_some(())
+        })
+        .await;
+    }
+
+    async fn settled_in(&self, account: &str) {
+        let mut asked = 0;
+        eventually("a pull finds nothing new", async || {
+            self.sim.wait_callbacks_done(DEADLINE).await.expect("callbacks are delivered");
+            let calls = self.sim.calls(Api::SyncMsg);
+            let later: Vec<_> =
+                calls.iter().skip(asked).filter(|call| call.body["open_kfid"] == account).collect();
+            // One account's pulls follow each other, so an empty page says that those before it are committed.
+            let found = later.iter().any(|call| call.errcode == 0 && is_last_page(call));
+            if found && asked > 0 {
+                return Some(());
+            }
+            if asked == 0 || !later.is_empty() {
+                asked = calls.len();
+                self.sim.push_callback(account);
+            }
+            None
+        })
+        .await;
+    }
+
+    /// A client without a session.
+    pub(crate) fn client(&self) -> Client {
+        Client { http: self.http.clone(), base: Arc::clone(&self.base), bearer: None }
+    }
+
+    /// A client with the admin key.
+    pub(crate) fn admin(&self) -> Client {
+        self.client().bearing(ADMIN_KEY)
+    }
+
+    /// The address of the service.
+    pub(crate) fn base(&self) -> String {
+        self.base.lock().unwrap().clone()
+    }
+
+    /// The mini-program user of this name, logged in.
+    pub(crate) async fn login(&self, name: &str) -> Phone {
+        self.login_as(&self.sim.openid_of(name)).await
+    }
+
+    /// The mini-program user with exactly this openid, logged in.
+    pub(crate) async fn login_as(&self, openid: &str) -> Phone {
+        Phone::login(self.client(), &self.sim.wx_login_code(openid, None), openid).await
+    }
+
+    /// The first kf account.
+    pub(crate) fn account(&self) -> String {
+        self.sim.account(0)
+    }
+
+    /// A user and a customer of this name, bound to each other by a code.
+    pub(crate) async fn bound(&self, name: &str) -> (Phone, Customer, Code) {
+        let (phone, customer) = (self.login(name).await, self.sim.customer(name));
+        let code = phone.issue().await;
+        customer.says(&self.account(), &code.text);
+        phone.until("bound").await;
+        (phone, customer, code)
+    }
+
+    /// A metric's value; a series that isn't there is none.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        metric_of(&self.client(), series).await
+    }
+
+    /// Waits until a metric has at least this value.
+    pub(crate) async fn metric_reaches(&self, series: &str, least: f64) {
+        eventually(&format!("{series} reaches {least}"), async || {
+            (self.metric(series).await >= least).then_some(())
+        })
+        .await;
+    }
+
+    /// A callback with this text inside, sealed and signed: its query and its body.
+    pub(crate) fn sealed(&self, message: &str) -> (String, String) {
+        let encrypt = self.encrypted(message.as_bytes(), &self.options.corp_id);
+        self.signed(&encrypt)
+    }
+
+    /// The ciphertext of a message for this receiver.
+    pub(crate) fn encrypted(&self, message: &[u8], receiver: &str) -> String {
+        let key = EnvelopeKey::parse(&self.options.encoding_aes_key).expect("the simulator's key");
+        key.seal(*b"sixteen bytes ok", message, receiver)
+    }
+
+    /// The query and body for this ciphertext.
+    pub(crate) fn signed(&self, encrypt: &str) -> (String, String) {
+        let (timestamp, nonce) = ("1749988800", "itnonce1");
+        let signature = signature::sign(&self.options.token, timestamp, nonce, encrypt);
+        let query = format!("msg_signature={signature}&timestamp={timestamp}&nonce={nonce}");
+        (query, envelope_xml(&self.options.corp_id, encrypt))
+    }
+}
+
+fn is_last_page(call: &CallRecord) -> bool {
+    let messages = call.answer["msg_list"].as_array();
+    call.answer["has_more"] == 0 && messages.is_some_and(Vec::is_empty)
+}
+
+/// The value of one series on `/metrics`.
+pub(crate) async fn metric_of(client: &Client, series: &str) -> f64 {
+    let page = client.get("/metrics").await.expect(200).text();
+    page.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+        .unwrap_or(0.0)
+}
+
+/// Looks again and again until there is something; fails after [`DEADLINE`], naming what it waited for.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let search = async {
+        loop {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(DEADLINE, search).await {
+        Ok(found) => found,
+        Err(_) => panic!("waited in vain: {what}"),
+    }
+}
+
+/// What the service answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) asked: String,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The answer itself, which must have this status.
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{} answered {}", self.asked, self.text());
+        self
+    }
+
+    /// The same for an error of the contract's form.
+    pub(crate) fn expect_problem(self, status: u16, code: &str) -> Self {
+        let answer = self.expect(status);
+        let body = answer.json();
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{}", answer.asked);
+        assert_eq!(body["code"], code, "{} answered {body}", answer.asked);
+        assert_eq!(body["status"], status, "{}", answer.asked);
+        for field in ["type", "title", "detail"] {
+            assert!(body[field].is_string(), "{} answered {body}", answer.asked);
+        }
+        answer
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON, null where it is none.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// A header's value, "" where it isn't there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+/// Asks the service over HTTP.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Arc<Mutex<String>>,
+    bearer: Option<String>,
+}
+
+impl Client {
+    /// A client of a service at this address.
+    pub(crate) fn of(base: &str) -> Self {
+        let http = outgoing::client(DEADLINE, None).expect("an HTTP client");
+        Self { http, base: Arc::new(Mutex::new(base.to_owned())), bearer: None }
+    }
+
+    /// The service has moved.
+    pub(crate) fn moves(&self, base: &str) {
+        base.clone_into(&mut self.base.lock().unwrap());
+    }
+
+    /// The same client with another `Authorization: Bearer`.
+    pub(crate) fn bearing(&self, bearer: &str) -> Self {
+        Self { bearer: Some(bearer.to_owned()), ..self.clone() }
+    }
+
+    /// A request that is not sent yet.
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let base = self.base.lock().unwrap().clone();
+        let request = self.http.request(method.parse().unwrap(), format!("{base}{path}"));
+        match &self.bearer {
+            Some(bearer) => request.bearer_auth(bearer),
+            None => request,
+        }
+    }
+
+    /// Sends a request; `None` where there was no answer.
+    pub(crate) async fn try_send(asked: String, request: reqwest::RequestBuilder) -> Option<Answer> {
+        let response = request.send().await.ok()?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.ok()?.to_vec();
+        Some(Answer { asked, status, headers, body })
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<Value>) -> Answer {
+        let request = self.request(method, path);
+        let request = match body {
+            Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+            None => request,
+        };
+        let asked = format!("{method} {path}");
+        Self::try_send(asked.clone(), request).await.unwrap_or_else(|| panic!("{asked}: no answer"))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, None).await
+    }
+
+    /// POSTs bytes as they are, with this content type ("" = none).
+    pub(crate) async fn post_bytes(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let mut request = self.request("POST", path).body(body.into());
+        if !content_type.is_empty() {
+            request = request.header("content-type", content_type);
+        }
+        Self::try_send(format!("POST {path}"), request).await.expect("an answer")
+    }
+
+    /// POSTs a callback.
+    pub(crate) async fn callback(&self, (query, body): (String, String)) -> Answer {
+        self.post_bytes(&format!("{CALLBACK_PATH}?{query}"), "text/xml", body).await
+    }
+}
+
+/// A bind code as the mini program got it.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    /// As it is typed without thinking.
+    pub(crate) text: String,
+    /// As the mini program shows it.
+    pub(crate) display: String,
+    pub(crate) body: Value,
+}
+
+impl Code {
+    fn of(body: Value) -> Self {
+        let text = |key: &str| body[key].as_str().expect("a text").to_owned();
+        Self { text: text("bind_token"), display: text("display"), body }
+    }
+
+    /// Another code of digits of the same length, a different one for each number.
+    pub(crate) fn other(&self, number: u64) -> String {
+        let digits = self.text.len();
+        let all = 10_u64.pow(u32::try_from(digits).unwrap());
+        let other = (self.text.parse::<u64>().unwrap() + 1 + number) % all;
+        format!("{other:0digits$}")
+    }
+}
+
+/// A user's mini program.
+#[derive(Clone)]
+pub(crate) struct Phone {
+    pub(crate) client: Client,
+    pub(crate) openid: String,
+    pub(crate) session: String,
+}
+
+impl Phone {
+    pub(crate) async fn login(client: Client, js_code: &str, openid: &str) -> Self {
+        let login = client.post("/api/login", json!({"code": js_code})).await.expect(200).json();
+        let session = login["session"].as_str().expect("a session").to_owned();
+        Self { client: client.bearing(&session), openid: openid.to_owned(), session }
+    }
+
+    /// Asks for a code.
+    pub(crate) async fn ask(&self, body: Value) -> Answer {
+        self.client.post("/api/binding/token", body).await
+    }
+
+    /// Gets a code that was not there before.
+    pub(crate) async fn issue(&self) -> Code {
+        Code::of(self.ask(json!({"new": true})).await.expect(201).json())
+    }
+
+    pub(crate) async fn view(&self) -> Value {
+        self.client.get("/api/binding").await.expect(200).json()
+    }
+
+    pub(crate) async fn status(&self) -> String {
+        self.view().await["status"].as_str().expect("a status").to_owned()
+    }
+
+    /// Waits for a status; the view that has it.
+    pub(crate) async fn until(&self, status: &str) -> Value {
+        eventually(&format!("the user becomes {status}"), async || {
+            Some(self.view().await).filter(|view| view["status"] == status)
+        })
+        .await
+    }
+
+    /// Holds a view of this version until it changes, or so many seconds are over.
+    pub(crate) async fn wait(&self, since: u64, seconds: u64) -> Value {
+        self.client.get(&format!("/api/binding?wait={seconds}&since={since}")).await.expect(200).json()
+    }
+
+    pub(crate) async fn version(&self) -> u64 {
+        self.view().await["version"].as_u64().expect("a version")
+    }
+
+    pub(crate) async fn unbind(&self) {
+        self.client.delete("/api/binding").await.expect(204);
+    }
+}
+
+/// What a customer read in the chat, oldest first.
+pub(crate) fn heard(customer: &Customer) -> Vec<String> {
+    customer.heard().into_iter().map(|heard| heard.text).collect()
+}
+
+/// Waits until a customer has read so many answers; all of them.
+pub(crate) async fn hears(customer: &Customer, count: usize) -> Vec<String> {
+    customer.wait_heard(count, DEADLINE).await.unwrap_or_else(|error| panic!("{error}"));
+    heard(customer)
+}
+
+/// A message of a customer as `sync_msg` shows it, with any id.
+pub(crate) fn text_message(account: &str, msgid: &str, customer: &str, send_time: u64, text: &str) -> Value {
+    json!({
+        "msgid": msgid, "open_kfid": account, "external_userid": customer, "send_time": send_time,
+        "origin": 3, "msgtype": "text", "text": {"content": text},
+    })
+}
+
+/// A time as the API shows it.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap().to_string()
+}
+
+/// Base64 as envelopes have it.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
