@@ -58,7 +58,8 @@ async fn a_message_that_arrives_after_the_code_has_ended_binds_from_when_it_was_
 
 #[tokio::test]
 async fn a_code_lives_from_a_minute_before_it_was_made_to_a_second_before_its_end() {
-    let cases: [(i64, &str); 4] = [(-61, "expired_code"), (-60, "bound"), (599, "bound"), (600, "expired_code")];
+    let cases: [(i64, &str); 4] =
+        [(-61, "expired_code"), (-60, "bound"), (599, "bound"), (600, "expired_code")];
     for (offset_s, answer) in cases {
         let app = TestApp::start().await;
         let (phone, customer) = (app.login("u").await, app.sim.customer("c"));

@@ -8,7 +8,12 @@ const MINUTE_S: u64 = 60;
 const DAY_S: u64 = 24 * 3600;
 
 /// The customer writes so many wrong codes, one by one, from this number on.
-async fn guess(app: &TestApp, customer: &Customer, code: &Code, numbers: std::ops::Range<u64>) -> Vec<String> {
+async fn guess(
+    app: &TestApp,
+    customer: &Customer,
+    code: &Code,
+    numbers: std::ops::Range<u64>,
+) -> Vec<String> {
     for number in numbers {
         let before = heard(customer).len();
         customer.says(&app.account(), &code.other(number));

@@ -8,9 +8,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::float_cmp,
     reason = "tests fail by panicking"
 )]
 
+mod accounts; // several accounts, each with its own cursor; whose store it is
+mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4, 8, 9 of binding: lives of codes, one to one, undoing
 mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
@@ -18,7 +21,10 @@ mod codes; // getting a code: shape, again, too often, none
 mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
 mod long_poll; // waiting for a change
+mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
+mod process; // the binary: environment, exit codes, kills
 mod recognition; // rule 5: what counts as a code, and what is answered
 mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
+mod stopping; // an orderly stop
 mod support; // the service, the simulator, the client, waiting

@@ -17,6 +17,9 @@ async fn binds(app: &TestApp, name: &str, template: &str) -> bool {
     bound
 }
 
+/// How a customer types a code that is shown like this.
+type Form<'a> = &'a dyn Fn(&str) -> String;
+
 #[tokio::test]
 async fn digits_are_a_code_however_they_are_typed() {
     let app = TestApp::start().await;
@@ -46,7 +49,7 @@ async fn full_width_digits_hyphens_and_zero_width_characters_inside_are_a_code()
         let shift = |c: char| c.to_digit(10).map_or(c, |d| char::from_u32(0xFF10 + d).unwrap());
         text.chars().map(shift).collect()
     };
-    let forms: [(&str, &dyn Fn(&str) -> String); 4] = [
+    let forms: [(&str, Form<'_>); 4] = [
         ("full width", &|display| wide(display)),
         ("a full-width hyphen", &|display| wide(display).replace(' ', "－")),
         ("a hyphen", &|display| display.replace(' ', "-")),

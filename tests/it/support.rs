@@ -269,9 +269,16 @@ impl TestApp {
         self.client().bearing(ADMIN_KEY)
     }
 
-    /// The address of the service.
-    pub(crate) fn base(&self) -> String {
-        self.base.lock().unwrap().clone()
+    /// The mini-program user of this name, logged in however often WeChat has to be asked.
+    pub(crate) async fn login_in_any_weather(&self, name: &str) -> Phone {
+        let openid = self.sim.openid_of(name);
+        let session = eventually("a login works", async || {
+            let js_code = self.sim.wx_login_code(&openid, None);
+            let answer = self.client().post("/api/login", json!({"code": js_code})).await;
+            answer.json()["session"].as_str().map(str::to_owned)
+        })
+        .await;
+        Phone { client: self.client().bearing(&session), openid, session }
     }
 
     /// The mini-program user of this name, logged in.
@@ -340,9 +347,7 @@ fn is_last_page(call: &CallRecord) -> bool {
 /// The value of one series on `/metrics`.
 pub(crate) async fn metric_of(client: &Client, series: &str) -> f64 {
     let page = client.get("/metrics").await.expect(200).text();
-    page.lines()
-        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
-        .unwrap_or(0.0)
+    page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0.0)
 }
 
 /// Looks again and again until there is something; fails after [`DEADLINE`], naming what it waited for.
@@ -355,10 +360,8 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, search).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited in vain: {what}"),
-    }
+    let found = tokio::time::timeout(DEADLINE, search).await;
+    found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// What the service answered.
@@ -471,7 +474,12 @@ impl Client {
     }
 
     /// POSTs bytes as they are, with this content type ("" = none).
-    pub(crate) async fn post_bytes(&self, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+    pub(crate) async fn post_bytes(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
         let mut request = self.request("POST", path).body(body.into());
         if !content_type.is_empty() {
             request = request.header("content-type", content_type);
