@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Calls carry a timeout and go to the registry or come from HTTP; the registry calls nobody, so no circle of calls
-//! can lock up. Whoever holds [`crate::system::Handles`] can't send the messages that an actor means for itself.
+//! can lock up. Whoever holds [`crate::handles::Handles`] can't send the messages that an actor means for itself.
 
 use ractor::RpcReplyPort;
 

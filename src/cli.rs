@@ -36,9 +36,9 @@ enum Command {
         #[command(flatten)]
         file: FileArgument,
     },
-    /// Run the service against a built-in simulator of WeCom and WeChat, on loopback, with a page that shows both phones
+    /// Run the service against a built-in simulator of WeCom and WeChat, both on loopback
     Demo {
-        /// Port of the page; 0 takes a free one
+        /// Port of the service; 0 takes a free one
         #[arg(long, default_value_t = 8080)]
         port: u16,
         /// Run one whole binding with a line per step, check it, and exit

@@ -1,4 +1,4 @@
-//! Rules 1 to 4, 8 and 9 of binding: how long a code lives, what it binds, and how a binding ends.
+//! Rules 1 to 4 and 9 of binding: how long a code lives, what it binds, and how a binding ends.
 
 use std::sync::Arc;
 
@@ -313,46 +313,6 @@ async fn nothing_sent_before_an_undoing_in_the_chat_binds_that_customer() {
     assert_eq!(phone.status().await, "pending");
     customer.says(&app.account(), &code.text);
     phone.until("bound").await;
-}
-
-// ---- 8: records ---------------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn what_is_decided_leaves_records_whose_ids_grow() {
-    let mut app = TestApp::start().await;
-    let (phone, customer, _) = app.bound("u").await;
-    let rival = app.login("rival").await;
-    let code = rival.issue().await;
-    customer.says(&app.account(), &code.text);
-    customer.says(&app.account(), &code.text);
-    hears(&customer, 3).await;
-    let guesser = app.sim.customer("guesser");
-    for number in 0..5 {
-        guesser.says(&app.account(), &code.other(number));
-    }
-    hears(&guesser, 5).await;
-    customer.says(&app.account(), "解绑");
-    phone.until("unbound").await;
-    app.stop().await;
-    let records = audit(app.store.path());
-    let about = |id: &str| records.iter().filter(|(_, record)| contains(record, id.as_bytes())).count();
-    // bound and unbound name the user; one conflict, though the code was tried twice, names the rival.
-    assert_eq!(about(&phone.openid), 2);
-    assert_eq!(about(&rival.openid), 1);
-    assert_eq!(about(customer.external_userid()), 3);
-    assert_eq!(about(guesser.external_userid()), 1, "one lock");
-    assert!(records.is_sorted_by(|(a, _), (b, _)| a < b));
-}
-
-/// The audit trail as it is on the disk, until a route shows it: the ids and the records.
-fn audit(store: &std::path::Path) -> Vec<(u64, Vec<u8>)> {
-    let tree = sled::open(store).unwrap().open_tree("audit").unwrap();
-    let id = |key: &[u8]| u64::from_be_bytes(key.try_into().unwrap());
-    tree.iter().map(|entry| entry.map(|(key, value)| (id(&key), value.to_vec())).unwrap()).collect()
-}
-
-fn contains(record: &[u8], id: &[u8]) -> bool {
-    record.windows(id.len()).any(|window| window == id)
 }
 
 // ---- 9: undoing in the chat -----------------------------------------------------------------------------------------

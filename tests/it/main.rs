@@ -14,7 +14,7 @@
 
 mod accounts; // several accounts, each with its own cursor; whose store it is
 mod bad_input; // bodies, texts and parameters that nobody should send
-mod binding_rules; // rules 1 to 4, 8, 9 of binding: lives of codes, one to one, undoing
+mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
 mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
