@@ -1,0 +1,211 @@
+/**
+ * All that touches `wx`: carries out the state machine's effects and turns what comes back into events. It decides
+ * nothing. Promises where the base library has them; `wx.request` gives a task to abort, and
+ * `wx.openCustomerServiceChat` has no promise.
+ */
+
+const texts = require('./texts');
+
+const SESSION_KEY = 'kfbind.session';
+
+/** @typedef {import('./pages/bind-account/types').Effect} Effect */
+/** @typedef {import('./pages/bind-account/types').Event} Event */
+/** @typedef {import('./pages/bind-account/types').Problem} Problem */
+/** @typedef {import('./pages/bind-account/types').Untimed} Untimed */
+
+/**
+ * @param {import('./config').Config} config
+ * @param {(event: Untimed) => void} dispatch
+ */
+function connect(config, dispatch) {
+    /** @type {Map<number, WechatMiniprogram.RequestTask>} */
+    const tasks = new Map();
+    /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+    const timers = new Map();
+
+    /** @param {any} status */
+    const onNetwork = (status) => dispatch({ type: 'network', connected: status.isConnected === true });
+    wx.onNetworkStatusChange(onNetwork);
+
+    /** @param {string} name */
+    const stop = (name) => {
+        const timer = timers.get(name);
+        if (timer !== undefined) clearTimeout(timer);
+        timers.delete(name);
+    };
+
+    /** @param {Effect} effect */
+    const run = (effect) => {
+        switch (effect.type) {
+            case 'identify':
+                identify(config, effect.id, dispatch);
+                return;
+            case 'request':
+                tasks.set(effect.id, request(config, effect, dispatch));
+                return;
+            case 'abort':
+                tasks.get(effect.id)?.abort();
+                tasks.delete(effect.id);
+                return;
+            case 'remember':
+                remember(effect.session);
+                return;
+            case 'timer': {
+                const { name, delayMs } = effect;
+                stop(name);
+                timers.set(name, setTimeout(() => dispatch({ type: 'timer', name }), delayMs));
+                return;
+            }
+            case 'stop':
+                stop(effect.name);
+                return;
+            case 'copy':
+                copy(effect.what, effect.text, dispatch);
+                return;
+            case 'open-chat':
+                openChat(effect.url, effect.corpId, dispatch);
+                return;
+            case 'confirm-unbind':
+                confirmUnbind(dispatch);
+                return;
+            case 'vibrate':
+                // Many devices can't; nobody misses it.
+                wx.vibrateShort({ type: 'light' }).catch(() => {});
+        }
+    };
+
+    const close = () => {
+        wx.offNetworkStatusChange(onNetwork);
+        [...timers.keys()].forEach(stop);
+        tasks.forEach((task) => task.abort());
+        tasks.clear();
+    };
+
+    return { run, close };
+}
+
+/** What this version of WeChat can do, and what it kept for us. */
+function present() {
+    const stored = wx.getStorageSync(SESSION_KEY);
+    return {
+        canOpenChat: typeof wx.openCustomerServiceChat === 'function',
+        session: typeof stored === 'string' && stored !== '' ? stored : null,
+    };
+}
+
+/** @param {import('./config').Config} config @param {number} id @param {(event: Untimed) => void} dispatch */
+function identify(config, id, dispatch) {
+    const { getSession } = config;
+    const found =
+        getSession === null
+            ? wx.login().then((result) => dispatch({ type: 'identified', id, code: result.code }))
+            : getSession().then((session) => dispatch({ type: 'session', id, session }));
+    found.catch((error) => {
+        note('login', error);
+        dispatch({ type: 'no-answer', id, problem: problemOf(error) });
+    });
+}
+
+/**
+ * @param {import('./config').Config} config
+ * @param {Extract<Effect, { type: 'request' }>} call
+ * @param {(event: Untimed) => void} dispatch
+ */
+function request(config, call, dispatch) {
+    const { id, method, path, session } = call;
+    /** @type {Record<string, string>} */
+    const header = {};
+    if (session !== null) header.Authorization = `Bearer ${session}`;
+    if (call.body !== null) header['Content-Type'] = 'application/json';
+    return wx.request({
+        url: config.apiBase + path,
+        method,
+        header,
+        data: call.body ?? undefined,
+        timeout: call.timeoutMs,
+        // Any HTTP status is a success to WeChat.
+        success: ({ statusCode, data, header: answered }) =>
+            dispatch({ type: 'answer', id, status: statusCode, body: data, retryAfterS: retryAfter(answered) }),
+        fail: (error) => {
+            note(`${method} ${path}`, error);
+            dispatch({ type: 'no-answer', id, problem: problemOf(error) });
+        },
+    });
+}
+
+/** The names of headers come in whatever case the platform likes. @param {Record<string, any>} header */
+function retryAfter(header) {
+    const name = Object.keys(header ?? {}).find((key) => key.toLowerCase() === 'retry-after');
+    const seconds = name === undefined ? NaN : Number(header[name]);
+    return Number.isFinite(seconds) && seconds > 0 ? seconds : null;
+}
+
+/** @param {any} error @returns {Problem} */
+function problemOf(error) {
+    return String(error?.errMsg ?? error).includes('timeout') ? 'timeout' : 'offline';
+}
+
+/**
+ * For the developer: a missing domain in the console looks like no network. Nothing secret stands in an `errMsg`.
+ * @param {string} what @param {any} error
+ */
+function note(what, error) {
+    console.warn(`kfbind: ${what}: ${error?.errMsg ?? error}`);
+}
+
+/** @param {string | null} session */
+function remember(session) {
+    // Without storage the next start logs in again.
+    const done = session === null ? wx.removeStorage({ key: SESSION_KEY }) : wx.setStorage({ key: SESSION_KEY, data: session });
+    done.catch((/** @type {any} */ error) => note('storage', error));
+}
+
+/**
+ * WeChat says itself that it has copied. It refuses where 剪切板 is not declared in 用户隐私保护指引, or by the user's will.
+ * @param {'code' | 'link'} what @param {string} text @param {(event: Untimed) => void} dispatch
+ */
+function copy(what, text, dispatch) {
+    wx.setClipboardData({ data: text }).then(
+        () => dispatch({ type: 'copied', what }),
+        (error) => {
+            note('setClipboardData', error);
+            dispatch({ type: 'copy-failed', what });
+        },
+    );
+}
+
+/**
+ * Allowed inside a tap only, so nothing may come between the tap and this.
+ * @param {string} url @param {string} corpId @param {(event: Untimed) => void} dispatch
+ */
+function openChat(url, corpId, dispatch) {
+    const failed = (/** @type {any} */ error) => {
+        if (String(error?.errMsg).includes('cancel')) return;
+        note('openCustomerServiceChat', error);
+        dispatch({ type: 'chat-failed' });
+    };
+    try {
+        wx.openCustomerServiceChat({
+            extInfo: { url },
+            corpId,
+            success: () => dispatch({ type: 'chat-opened' }),
+            fail: failed,
+        });
+    } catch (error) {
+        // Where the function is there in name only, as in the app of WeCom.
+        failed(error);
+    }
+}
+
+/** @param {(event: Untimed) => void} dispatch */
+function confirmUnbind(dispatch) {
+    const { title, content, yes, no } = texts.bound.confirm;
+    wx.showModal({ title, content, confirmText: yes, cancelText: no, confirmColor: '#c42b1c' }).then(
+        (answer) => {
+            if (answer.confirm) dispatch({ type: 'unbind-confirmed' });
+        },
+        (error) => note('showModal', error),
+    );
+}
+
+module.exports = { connect, present };
