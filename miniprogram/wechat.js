@@ -12,6 +12,7 @@ const SESSION_KEY = 'kfbind.session';
 /** @typedef {import('./pages/bind-account/types').Event} Event */
 /** @typedef {import('./pages/bind-account/types').Problem} Problem */
 /** @typedef {import('./pages/bind-account/types').Untimed} Untimed */
+/** @typedef {Extract<Untimed, { type: 'answer' | 'no-answer' }>} Ended */
 
 /**
  * @param {import('./config').Config} config
@@ -34,6 +35,13 @@ function connect(config, dispatch) {
         timers.delete(name);
     };
 
+    /** A request that we aborted ourselves ends too; nobody wants to hear of it. @param {Ended} event @param {any} error */
+    const ended = (event, error) => {
+        const wanted = tasks.delete(event.id);
+        if (wanted && error !== null) note('request', error);
+        dispatch(event);
+    };
+
     /** @param {Effect} effect */
     const run = (effect) => {
         switch (effect.type) {
@@ -41,7 +49,7 @@ function connect(config, dispatch) {
                 identify(config, effect.id, dispatch);
                 return;
             case 'request':
-                tasks.set(effect.id, request(config, effect, dispatch));
+                tasks.set(effect.id, request(config, effect, ended));
                 return;
             case 'abort':
                 tasks.get(effect.id)?.abort();
@@ -109,9 +117,9 @@ function identify(config, id, dispatch) {
 /**
  * @param {import('./config').Config} config
  * @param {Extract<Effect, { type: 'request' }>} call
- * @param {(event: Untimed) => void} dispatch
+ * @param {(event: Ended, error: any) => void} ended
  */
-function request(config, call, dispatch) {
+function request(config, call, ended) {
     const { id, method, path, session } = call;
     /** @type {Record<string, string>} */
     const header = {};
@@ -125,11 +133,8 @@ function request(config, call, dispatch) {
         timeout: call.timeoutMs,
         // Any HTTP status is a success to WeChat.
         success: ({ statusCode, data, header: answered }) =>
-            dispatch({ type: 'answer', id, status: statusCode, body: data, retryAfterS: retryAfter(answered) }),
-        fail: (error) => {
-            note(`${method} ${path}`, error);
-            dispatch({ type: 'no-answer', id, problem: problemOf(error) });
-        },
+            ended({ type: 'answer', id, status: statusCode, body: data, retryAfterS: retryAfter(answered) }, null),
+        fail: (error) => ended({ type: 'no-answer', id, problem: problemOf(error) }, error),
     });
 }
 
