@@ -1,12 +1,13 @@
 // The words of the page's state machine. For the type checker only; not part of the package that phones load.
 
-/** `failed`: there never was an answer. All other phases stay on the screen while the network is away. */
-export type Phase = 'starting' | 'unbound' | 'pending' | 'expired' | 'bound' | 'failed';
+declare namespace Bind {
+  /** `failed`: there never was an answer. All other phases stay on the screen while the network is away. */
+  type Phase = 'starting' | 'unbound' | 'pending' | 'expired' | 'bound' | 'failed';
 
-/** What a call is for. `status` asks at once, `poll` waits for news; `make` may be given the live code, `renew` not. */
-export type Want = 'status' | 'poll' | 'make' | 'renew' | 'unbind';
+  /** What a call is for. `status` asks at once, `poll` waits for news; `make` may be given the live code, `renew` not. */
+  type Want = 'status' | 'poll' | 'make' | 'renew' | 'unbind';
 
-export interface Call {
+  interface Call {
     id: number;
     want: Want;
     /** `identify` gets a code from WeChat, `login` trades it for a session, `ask` is the call itself. */
@@ -14,9 +15,9 @@ export interface Call {
     /** The server found one code of WeChat's spent already. */
     loginRepeated: boolean;
     startedAt: number;
-}
+  }
 
-export interface Code {
+  interface Code {
     /** What is typed into the chat. */
     token: string;
     /** The same, grouped for the eye. */
@@ -26,17 +27,17 @@ export interface Code {
     /** Of the customer-service chat. */
     url: string;
     corpId: string;
-}
+  }
 
-export interface Binding {
+  interface Binding {
     method: string;
     /** RFC 3339. */
     boundAt: string;
     nickname: string | null;
-}
+  }
 
-/** Why a call failed. `busy` is 429; `wecom` 503 for want of a chat link; `refused` WeChat's verdict on the user. */
-export type Problem =
+  /** Why a call failed. `busy` is 429; `wecom` 503 for want of a chat link; `refused` WeChat's verdict on the user. */
+  type Problem =
     | 'offline'
     | 'timeout'
     | 'busy'
@@ -47,14 +48,11 @@ export type Problem =
     | 'session'
     | 'unexpected';
 
-/** What is said about the user's last tap, or about what happened elsewhere (`undone`). */
-export interface Notice {
-    kind: Problem | 'code-copy-failed' | 'link-copy-failed' | 'chat-failed' | 'unbound' | 'undone';
-    want: Want | null;
-}
+  /** What is said about the user's last tap, or about what happened elsewhere (`undone`). */
+  type Notice = Problem | 'code-copy-failed' | 'link-copy-failed' | 'chat-failed' | 'unbound' | 'undone';
 
-/** Asking for the status fails. */
-export interface Trouble {
+  /** Asking for the status fails. */
+  interface Trouble {
     problem: Problem;
     /** In a row. */
     failures: number;
@@ -62,9 +60,9 @@ export interface Trouble {
     shown: boolean;
     /** When it is asked again; null: not by itself. */
     retryAt: number | null;
-}
+  }
 
-export interface State {
+  interface State {
     phase: Phase;
     visible: boolean;
     canOpenChat: boolean;
@@ -92,39 +90,51 @@ export interface State {
     /** The server wants no further code made, and nothing undone, before. */
     heldUntil: number;
     ticking: boolean;
-}
+  }
 
-export type Answer = {
+  type Answer = {
     now: number;
     type: 'answer';
     id: number;
     status: number;
     body: any;
     retryAfterS: number | null;
-};
+  };
 
-/** `now` is this phone's clock in milliseconds. */
-export type Reply =
+  /** `now` is this phone's clock in milliseconds. */
+  type Reply =
     | { now: number; type: 'identified'; id: number; code: string }
     | { now: number; type: 'session'; id: number; session: string }
     | { now: number; type: 'no-answer'; id: number; problem: Problem }
     | Answer;
 
-export type Event =
+  type Event =
     | { now: number; type: 'load'; canOpenChat: boolean; session: string | null }
     | { now: number; type: 'show' | 'hide' }
     | { now: number; type: 'network'; connected: boolean }
     | { now: number; type: 'timer'; name: TimerName }
     | { now: number; type: TapName }
-    | { now: number; type: 'unbind-confirmed' | 'chat-opened' | 'chat-failed' }
-    | { now: number; type: 'copied' | 'copy-failed'; what: Copied }
+    | Outcome
     | Reply;
 
-export type TapName = 'get-code' | 'new-code' | 'copy-code' | 'copy-link' | 'open-chat' | 'unbind' | 'retry';
-export type TimerName = 'ask' | 'tick';
-export type Copied = 'code' | 'link';
+  /** What became of a tap on the phone. */
+  type Outcome =
+    | { now: number; type: 'copied' | 'copy-failed'; what: Copied }
+    | { now: number; type: 'chat-opened' | 'chat-failed' };
 
-export interface Request {
+  type TapName =
+    | 'get-code'
+    | 'new-code'
+    | 'copy-code'
+    | 'copy-link'
+    | 'open-chat'
+    | 'unbind'
+    | 'unbind-confirmed'
+    | 'retry';
+  type TimerName = 'ask' | 'tick';
+  type Copied = 'code' | 'link';
+
+  interface Request {
     type: 'request';
     id: number;
     method: 'GET' | 'POST' | 'DELETE';
@@ -132,9 +142,9 @@ export interface Request {
     body: object | null;
     session: string | null;
     timeoutMs: number;
-}
+  }
 
-export type Effect =
+  type Effect =
     | { type: 'identify'; id: number }
     | Request
     | { type: 'abort'; id: number }
@@ -146,12 +156,15 @@ export type Effect =
     | { type: 'confirm-unbind' }
     | { type: 'vibrate' };
 
-/** The next state in the making. */
-export interface Draft {
+  /** The next state in the making. */
+  interface Draft {
     state: State;
     effects: Effect[];
     now: number;
-}
+  }
 
-/** An event before it has got its time: `Omit` that keeps the union. */
-export type Untimed<E = Event> = E extends Event ? Omit<E, 'now'> : never;
+  type Dispatch = (event: Untimed) => void;
+
+  /** An event before it has got its time: `Omit` that keeps the union. */
+  type Untimed<E = Event> = E extends Event ? Omit<E, 'now'> : never;
+}
