@@ -387,6 +387,7 @@ test('retries back off up to half a minute, a quarter more at most', () => {
   const machine = new Machine();
   machine.send({ type: 'load', canOpenChat: true, session: 'kept' });
   machine.send({ type: 'show' });
+  /** @type {number[]} */
   const delays = [];
   for (let i = 0; i < 8; i += 1) {
     machine.noAnswer();
@@ -553,7 +554,7 @@ test('from wherever chance leads, a visible page always asks, waits or has a tim
     for (let i = 0; i < 60; i += 1) {
       machine.wait(chance(3000));
       const { call } = machine.state;
-      for (const [name, due] of timers) {
+      for (const [name, due] of [...timers]) {
         if (due > machine.now) continue;
         timers.delete(name);
         send({ type: 'timer', name });

@@ -8,6 +8,8 @@ const { bundle } = require('../tools/bundle');
 const { FakeServer } = require('./fake_server');
 
 const DEADLINE_MS = 2000;
+/** More than any test needs: a page that sets timers without end fails instead of hanging. */
+const RINGS_MAX = 2000;
 const START_MS = Date.parse('2026-11-24T05:00:00Z');
 /** @type {{ script: string, html: string } | undefined} */
 let compiled;
@@ -22,6 +24,8 @@ class Mounted {
     /** @type {Map<number, { due: number, run: () => void }>} */
     this.timers = new Map();
     this.lastTimer = 0;
+    /** Requests that the page gave up. */
+    this.aborted = 0;
     /** Every write to the clipboard. @type {string[]} */
     this.clipboard = [];
     /** @type {any[]} */
@@ -64,7 +68,10 @@ class Mounted {
   /** @param {string} url @param {any} options */
   fetch(url, options) {
     const aborted = new Promise((_, reject) => {
-      options.signal.addEventListener('abort', () => reject(new Error('aborted')));
+      options.signal.addEventListener('abort', () => {
+        this.aborted += 1;
+        reject(new Error('aborted'));
+      });
     });
     const answered = this.server.answer(options.method, url, options.headers, options.body).then((answer) => {
       if (answer === 'offline') throw new Error('no network');
@@ -112,7 +119,8 @@ class Mounted {
   /** Moves the clock, and rings what is due on the way. @param {number} ms */
   async pass(ms) {
     const end = this.now + ms;
-    for (;;) {
+    for (let rings = 0; ; rings += 1) {
+      if (rings > RINGS_MAX) throw new Error(`${RINGS_MAX} timers in ${ms} ms`);
       const timers = [...this.timers].map(([timer, { due, run }]) => ({ due, run, end: () => this.timers.delete(timer) }));
       const waits = this.server.waits.map((wait) => ({
         due: wait.due,

@@ -299,9 +299,19 @@ mounted('hidden, the page rests; gone, it leaves nothing behind', async (page) =
   const asked = page.server.requests.length;
   await page.pass(300_000);
   assert.equal(page.server.requests.length, asked);
-  page.window.kfbindPage.unload();
-  // The toast of nothing, the timer of nothing: all that is left would keep running.
   assert.equal(page.timers.size, 0);
+});
+
+mounted('a page that is left takes its calls along', async (page) => {
+  await getCode(page);
+  await page.until(() => page.server.waits.length > 0, 'a waiting poll');
+  const before = page.aborted;
+  await page.tap('换一个');
+  page.window.kfbindPage.unload();
+  assert.equal(page.aborted - before, 2, 'the poll for the tap, the call of the tap for the end');
+  page.window.kfbindPage.network(true);
+  await page.pass(60_000);
+  assert.ok(page.text().includes('482 913'), 'and nothing is drawn any more');
 });
 
 mounted('screen readers hear the code digit by digit, the steps, and what changes', async (page) => {

@@ -251,7 +251,7 @@ async function main() {
       await see(page, state.sees);
       const size = fontSize === undefined ? '' : '-large';
       await page.screenshot({ path: path.join(out, `${state.name}-${width}-${theme}${size}.png`) });
-      const wide = await page.evaluate(() => document.querySelector('page').scrollWidth > window.innerWidth);
+      const wide = await page.evaluate(() => (document.querySelector('page')?.scrollWidth ?? 0) > window.innerWidth);
       if (wide) console.error(`${state.name}-${width}: wider than the phone`);
       await page.close();
       web.closeAllConnections();

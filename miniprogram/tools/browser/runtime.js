@@ -80,7 +80,7 @@ const wx = {
     try {
       host.copied?.(data);
     } catch (error) {
-      throw refusal('setClipboardData', error.message);
+      throw refusal('setClipboardData', String(error));
     }
     // Works where the browser allows it; the host was told in any case.
     window.navigator.clipboard?.writeText(data).catch(() => {});
@@ -98,7 +98,7 @@ const wx = {
     try {
       host.openChat?.({ url: options.extInfo.url, corpId: options.corpId });
     } catch (error) {
-      options.fail(refusal(name, error.message));
+      options.fail(refusal(name, String(error)));
       return;
     }
     options.success({ errMsg: `${name}:ok` });
