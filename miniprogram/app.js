@@ -1,0 +1,2 @@
+/** The app itself has nothing to do: all is in the page. */
+App({});

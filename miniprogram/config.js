@@ -1,0 +1,32 @@
+/**
+ * What differs from one company to the next. All else is in `texts.js` and in the server's own configuration.
+ */
+
+/**
+ * @typedef {object} Config
+ * @property {string} apiBase
+ * @property {string} unbindWord
+ * @property {(() => Promise<string>) | null} getSession
+ */
+
+/** @type {Config} */
+const config = {
+  /**
+   * Where kfbind answers, without a slash at the end. On phones it must be https, and stand with the very same port
+   * in the console: 开发管理 → 服务器域名 → request 合法域名. For the address below, tick 不校验合法域名 in WeChat
+   * DevTools (详情 → 本地设置).
+   */
+  apiBase: 'http://127.0.0.1:8080',
+
+  /** `binding.unbind_word` of the server; empty where nobody can undo a binding from the chat. */
+  unbindWord: '解绑',
+
+  /**
+   * Null: the page logs in by `wx.login`. A mini program that logs its users in itself puts a function here that
+   * promises a session, as its own back end got it from `POST /api/admin/sessions`. It is called again when that
+   * session has ended.
+   */
+  getSession: null,
+};
+
+module.exports = config;

@@ -1,0 +1,9 @@
+// What the page in a browser and whoever embeds it leave for each other on the window.
+
+interface Window {
+  kfbindHost?: any;
+  kfbindPage?: any;
+  Page?: any;
+}
+
+declare module 'jsdom';

@@ -1,0 +1,308 @@
+/**
+ * What a browser lacks of WeChat: `wx`, `App`, `Page`, the page's life, the frame around it. Just what this mini
+ * program uses; a call that is missing here is a TypeError, not silence.
+ *
+ * Who embeds the page may set `window.kfbindHost` before the script runs, and gets `window.kfbindPage` from it:
+ * `show()` and `hide()` are what WeChat does when the user comes back or goes elsewhere, `network(connected)` what the
+ * phone notices.
+ */
+
+/**
+ * @typedef {object} Host
+ * @property {string} [apiBase] default: where the page came from
+ * @property {() => Promise<string>} [loginCode] what `wx.login` gives; default: `?login=` of the address
+ * @property {boolean} [canOpenChat] false: an old WeChat, without `wx.openCustomerServiceChat`
+ * @property {(chat: { url: string, corpId: string }) => void} [openChat] throws where WeChat would refuse
+ * @property {(text: string) => void} [copied] likewise
+ * @property {string} [fontSize] the size of text set in WeChat, such as `20px`
+ * @property {boolean} [bar] false: without the bar above the page
+ * @property {Map<string, any>} [storage] default: empty
+ */
+
+const ge = require('glass-easel');
+const { MiniProgramEnv } = require('glass-easel-miniprogram-adapter');
+
+const TOAST_MS = 1500;
+
+/** @type {Host} */
+const host = window.kfbindHost ?? {};
+const storage = host.storage ?? new Map();
+/** @type {Set<(status: { isConnected: boolean }) => void>} */
+const networkListeners = new Set();
+/** While a tap is handled: what WeChat allows in taps only. */
+let inTap = false;
+
+/** @param {string} name @param {string} why @returns {any} */
+function refusal(name, why) {
+  return { errMsg: `${name}:fail ${why}` };
+}
+
+const wx = {
+  login() {
+    const code = host.loginCode?.() ?? Promise.resolve(new URLSearchParams(window.location.search).get('login') ?? '');
+    return code.then((value) => ({ code: value, errMsg: 'login:ok' }));
+  },
+
+  /** @param {any} options */
+  request(options) {
+    const control = new AbortController();
+    let why = 'abort';
+    const timer = setTimeout(() => {
+      why = 'timeout';
+      control.abort();
+    }, options.timeout);
+    window
+      .fetch(options.url, {
+        method: options.method,
+        headers: options.header,
+        body: options.data === undefined ? undefined : JSON.stringify(options.data),
+        signal: control.signal,
+      })
+      .then(async (answer) => {
+        const text = await answer.text();
+        return { statusCode: answer.status, data: parse(text), header: Object.fromEntries(answer.headers), errMsg: 'request:ok' };
+      })
+      .then(
+        (result) => {
+          clearTimeout(timer);
+          options.success(result);
+        },
+        (error) => {
+          clearTimeout(timer);
+          options.fail(refusal('request', control.signal.aborted ? why : String(error.message)));
+        },
+      );
+    return { abort: () => control.abort() };
+  },
+
+  /** @param {{ data: string }} options */
+  async setClipboardData({ data }) {
+    try {
+      host.copied?.(data);
+    } catch (error) {
+      throw refusal('setClipboardData', String(error));
+    }
+    // Works where the browser allows it; the host was told in any case.
+    window.navigator.clipboard?.writeText(data).catch(() => {});
+    toast('内容已复制');
+    return { errMsg: 'setClipboardData:ok' };
+  },
+
+  /** @param {any} options */
+  openCustomerServiceChat(options) {
+    const name = 'openCustomerServiceChat';
+    if (!inTap) {
+      options.fail(refusal(name, 'can only be invoked by user TAP gesture.'));
+      return;
+    }
+    try {
+      host.openChat?.({ url: options.extInfo.url, corpId: options.corpId });
+    } catch (error) {
+      options.fail(refusal(name, String(error)));
+      return;
+    }
+    options.success({ errMsg: `${name}:ok` });
+  },
+
+  /** @param {any} options */
+  showModal(options) {
+    return new Promise((resolve) => {
+      const veil = element('div', 'client-veil', '');
+      const box = element('div', 'client-modal', '');
+      const buttons = element('div', '', '');
+      const no = element('button', '', options.cancelText);
+      const yes = element('button', '', options.confirmText);
+      yes.style.color = options.confirmColor;
+      box.setAttribute('role', 'dialog');
+      box.append(element('strong', '', options.title), element('p', '', options.content), buttons);
+      buttons.append(no, yes);
+      veil.append(box);
+      document.body.append(veil);
+      const end = (/** @type {boolean} */ confirm) => {
+        veil.remove();
+        resolve({ confirm, cancel: !confirm });
+      };
+      no.addEventListener('click', () => end(false));
+      yes.addEventListener('click', () => end(true));
+      no.focus();
+    });
+  },
+
+  getAppBaseInfo: () => ({ theme: window.matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light' }),
+
+  vibrateShort: () => Promise.resolve({ errMsg: 'vibrateShort:ok' }),
+
+  /** @param {string} key */
+  getStorageSync: (key) => storage.get(key) ?? '',
+  /** @param {{ key: string, data: any }} item */
+  setStorage: ({ key, data }) => Promise.resolve(storage.set(key, data)),
+  /** @param {{ key: string }} item */
+  removeStorage: ({ key }) => Promise.resolve(storage.delete(key)),
+
+  /** @param {any} listener */
+  onNetworkStatusChange: (listener) => networkListeners.add(listener),
+  /** @param {any} listener */
+  offNetworkStatusChange: (listener) => networkListeners.delete(listener),
+};
+
+if (host.canOpenChat === false) {
+  // @ts-expect-error an old WeChat has no such function
+  delete wx.openCustomerServiceChat;
+}
+
+/** As WeChat does: JSON where it is JSON, else the text. @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** @param {string} tag @param {string} name @param {string} text */
+function element(tag, name, text) {
+  const made = document.createElement(tag);
+  if (name !== '') made.className = name;
+  made.textContent = text;
+  return made;
+}
+
+/** @param {string} text */
+function toast(text) {
+  const shown = element('div', 'client-toast', text);
+  document.body.append(shown);
+  setTimeout(() => shown.remove(), TOAST_MS);
+}
+
+/** What the client does beside drawing: pressed looks, roles, and taps by keyboard. @param {HTMLElement} root */
+function behaveAsClient(root) {
+  const roles = () => {
+    for (const node of root.querySelectorAll('[aria-role]')) {
+      node.setAttribute('role', String(node.getAttribute('aria-role')));
+      if (node.getAttribute('role') === 'button') node.setAttribute('tabindex', '0');
+    }
+  };
+  new MutationObserver(roles).observe(root, { childList: true, subtree: true });
+  roles();
+  root.addEventListener('pointerdown', (event) => {
+    const pressed = closest(event.target, '[hover-class]');
+    if (pressed === null || pressed.hasAttribute('disabled')) return;
+    const name = String(pressed.getAttribute('hover-class'));
+    pressed.classList.add(name);
+    const release = () => pressed.classList.remove(name);
+    window.addEventListener('pointerup', release, { once: true });
+    window.addEventListener('pointercancel', release, { once: true });
+  });
+  // Clicks come from fingers, mice and keys on buttons alike; what has only the role of a button must be told of keys.
+  root.addEventListener('click', (event) => tap(event.target));
+  root.addEventListener('keydown', (event) => {
+    const button = event.key === 'Enter' || event.key === ' ' ? closest(event.target, '[role="button"]') : null;
+    if (button === null) return;
+    event.preventDefault();
+    tap(button);
+  });
+}
+
+/** @param {EventTarget | null} target @param {string} selector @returns {HTMLElement | null} */
+function closest(target, selector) {
+  return target instanceof window.HTMLElement ? target.closest(selector) : null;
+}
+
+/** @param {EventTarget | null} target */
+function tap(target) {
+  /** @type {any} */
+  let node = target;
+  while (node !== null && node.__wxElement === undefined) node = node.parentNode;
+  if (node === null || closest(node, 'button[disabled]') !== null) return;
+  ge.Event.dispatchEvent(node.__wxElement, new ge.Event('tap', {}, { bubbles: true, composed: true }));
+}
+
+/**
+ * @param {(name: string) => any} load a module of the mini program
+ * @param {any} templates
+ * @param {string} style
+ * @param {{ page: string, app: any, config: any, theme: any }} parts
+ */
+function start(load, templates, style, parts) {
+  const { page, config } = parts;
+  ge.globalOptions.throwGlobalError = true;
+  const sheet = document.createElement('style');
+  sheet.textContent = style;
+  document.head.append(sheet);
+  // `<page-meta root-font-size="system">`
+  if (host.fontSize !== undefined) document.documentElement.style.fontSize = host.fontSize;
+
+  const env = new MiniProgramEnv();
+  const space = env.createCodeSpace('', true);
+  space.addComponentStaticConfig(page, config);
+  space.addCompiledTemplate(page, {
+    groupList: templates,
+    content: templates[page],
+    fallbackListenerOnNativeNode: true,
+  });
+
+  Object.assign(window, { wx, App: () => {}, getApp: () => ({}) });
+  Object.assign(load('config'), { apiBase: host.apiBase ?? window.location.origin });
+  load('app');
+  space.globalComponentEnv(window, page, () => {
+    const register = window.Page;
+    window.Page = (/** @type {any} */ options) => register(withTaps(options));
+    load(page);
+  });
+
+  const barred = host.bar !== false;
+  if (barred) document.body.append(bar(config.navigationBarTitleText, parts.theme));
+  const frame = document.createElement('page');
+  const hole = document.createElement('div');
+  frame.append(hole);
+  document.body.append(frame);
+  const root = env.associateBackend().createRoot('div', space, page);
+  root.attach(/** @type {any} */ (frame), /** @type {any} */ (hole));
+  behaveAsClient(frame);
+
+  const instance = /** @type {any} */ (root.get());
+  instance.onLoad({});
+  instance.onShow();
+  Object.assign(window, {
+    kfbindPage: {
+      show: () => instance.onShow(),
+      hide: () => instance.onHide(),
+      unload: () => instance.onUnload(),
+      /** @param {boolean} connected */
+      network: (connected) => networkListeners.forEach((listener) => listener({ isConnected: connected })),
+    },
+  });
+}
+
+/** Handlers run with the tap's right, and lose it when they return. @param {any} options */
+function withTaps(options) {
+  const wrapped = { ...options };
+  for (const [name, handler] of Object.entries(options)) {
+    if (typeof handler !== 'function' || !/^on[A-Z]/.test(name) || ['onLoad', 'onShow', 'onHide', 'onUnload'].includes(name)) continue;
+    wrapped[name] = function (/** @type {any[]} */ ...given) {
+      inTap = true;
+      try {
+        return handler.apply(this, given);
+      } finally {
+        inTap = false;
+      }
+    };
+  }
+  return wrapped;
+}
+
+/** @param {string} title @param {any} theme */
+function bar(title, theme) {
+  const made = element('div', 'client-bar', title);
+  const dark = window.matchMedia?.('(prefers-color-scheme: dark)');
+  const paint = () => {
+    const colours = dark?.matches ? theme.dark : theme.light;
+    made.style.background = colours.barBackground;
+    made.style.color = colours.barText;
+  };
+  dark?.addEventListener('change', paint);
+  paint();
+  return made;
+}
+
+module.exports = { start };
