@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     alarm::Alarm,
+    beside::tell,
     ids::{OpenKfId, Timestamp},
     messages::{CursorState, KfLink, KfSyncMessage, PageCommit, PageFate, RegistryMessage},
     policy::SyncPolicy,
@@ -267,15 +268,6 @@ impl KfSyncState {
             account.due_at = now;
         }
     }
-}
-
-/// Runs a call beside the actor and tells it the outcome.
-fn tell(myself: &ActorRef<KfSyncMessage>, work: impl Future<Output = KfSyncMessage> + Send + 'static) {
-    let myself = myself.clone();
-    // The task is left alone: every call is bounded in time, and an actor that is gone needs no news.
-    drop(tokio::spawn(async move {
-        let _ = myself.cast(work.await);
-    }));
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod tally;
 
 mod alarm;
 mod backoff;
+mod beside;
 mod callback;
 mod durability;
 mod kf_sync;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::{
     alarm::Alarm,
     backoff::Backoff,
+    beside::tell,
     ids::ExternalUserId,
     messages::{Attempt, NotifierMessage, OutboxEntry, OutboxTask, RegistryMessage},
     ports::{CallError, Clock, Entropy, WeCom},
@@ -316,15 +317,6 @@ impl NotifierState {
             self.alarm.set(myself, next, now, || NotifierMessage::Tick);
         }
     }
-}
-
-/// Runs a call beside the actor and tells it the outcome.
-fn tell(myself: &ActorRef<NotifierMessage>, work: impl Future<Output = NotifierMessage> + Send + 'static) {
-    let myself = myself.clone();
-    // The task is left alone: every call is bounded in time, and an actor that is gone needs no news.
-    drop(tokio::spawn(async move {
-        let _ = myself.cast(work.await);
-    }));
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
 /// The same for the inside. Actors talk through messages and never import each other; `system` wires them.
 pub(crate) const ACTORS_IMPORTS: &[(&str, &[&str])] = &[
     ("callback", &["ids", "messages", "policy", "ports", "tally"]),
-    ("kf_sync", &["alarm", "backoff", "ids", "messages", "policy", "ports", "tally"]),
-    ("notifier", &["alarm", "backoff", "ids", "messages", "policy", "ports", "tally", "texts"]),
+    ("kf_sync", &["alarm", "backoff", "beside", "ids", "messages", "policy", "ports", "tally"]),
+    ("notifier", &["alarm", "backoff", "beside", "ids", "messages", "policy", "ports", "tally", "texts"]),
     ("registry", &["ids", "messages", "policy", "ports", "tally", "texts"]),
     ("registry::store", &["durability", "ids"]),
     ("system", &["callback", "handles", "kf_sync", "messages", "notifier", "policy", "ports", "registry"]),
