@@ -3,6 +3,7 @@
 interface Window {
   kfbindHost?: any;
   kfbindPage?: any;
+  kfbindHostFor?: any;
   Page?: any;
 }
 

@@ -2,9 +2,9 @@
  * What a browser lacks of WeChat: `wx`, `App`, `Page`, the page's life, the frame around it. Just what this mini
  * program uses; a call that is missing here is a TypeError, not silence.
  *
- * Who embeds the page may set `window.kfbindHost` before the script runs, and gets `window.kfbindPage` from it:
- * `show()` and `hide()` are what WeChat does when the user comes back or goes elsewhere, `network(connected)` what the
- * phone notices.
+ * Who embeds the page may set `window.kfbindHost` before the script runs or, where it holds the page in a
+ * frame, have `window.kfbindHostFor(frame)` give it. It gets `window.kfbindPage` from it: `show()` and `hide()` are what
+ * WeChat does when the user comes back or goes elsewhere, `network(connected)` what the phone notices.
  */
 
 /**
@@ -16,7 +16,7 @@
  * @property {(text: string) => void} [copied] likewise
  * @property {string} [fontSize] the size of text set in WeChat, such as `20px`
  * @property {boolean} [bar] false: without the bar above the page
- * @property {Map<string, any>} [storage] default: empty
+ * @property {Pick<Map<string, any>, 'get' | 'set' | 'delete'>} [storage] default: empty
  */
 
 const ge = require('glass-easel');
@@ -25,7 +25,7 @@ const { MiniProgramEnv } = require('glass-easel-miniprogram-adapter');
 const TOAST_MS = 1500;
 
 /** @type {Host} */
-const host = window.kfbindHost ?? {};
+const host = window.kfbindHost ?? window.parent.kfbindHostFor?.(window) ?? {};
 const storage = host.storage ?? new Map();
 /** @type {Set<(status: { isConnected: boolean }) => void>} */
 const networkListeners = new Set();
