@@ -22,7 +22,7 @@ mod notifier;
 mod registry;
 mod texts;
 
-pub use registry::{RegistryOptions, StoreError};
+pub use registry::{COMMIT_TARGET, RegistryOptions, StoreError};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -31,6 +31,7 @@ mod sweep;
 mod words;
 mod writer;
 
+pub use page::COMMIT_TARGET;
 pub use store::StoreError;
 
 use changes::Changes;

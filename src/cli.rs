@@ -36,9 +36,9 @@ enum Command {
         #[command(flatten)]
         file: FileArgument,
     },
-    /// Run the service against a built-in simulator of WeCom and WeChat, both on loopback
+    /// Play with the service against a built-in simulator of WeCom and WeChat: a page with two phones, on loopback
     Demo {
-        /// Port of the service; 0 takes a free one
+        /// Port of the page and the service; 0 takes a free one
         #[arg(long, default_value_t = 8080)]
         port: u16,
         /// Run one whole binding with a line per step, check it, and exit
@@ -102,8 +102,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
             return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
         }
     };
-    logging::start(&environment.log_settings());
-    match execute(command, environment) {
+    let (watcher, commits) = demo::commits();
+    let watcher = matches!(command, Command::Demo { .. }).then_some(watcher);
+    logging::start(&environment.log_settings(), watcher);
+    match execute(command, environment, commits) {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error:#}");
@@ -112,14 +114,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     }
 }
 
-fn execute(command: Command, environment: &Environment) -> anyhow::Result<ExitCode> {
+fn execute(command: Command, environment: &Environment, commits: demo::Commits) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { file } => {
             app::serve(&Config::load(&file.choice(), environment)?.config)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { port, script, seed } => {
-            demo::run(port, script, seed)?;
+            demo::run(port, script, seed, commits)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, online } => {

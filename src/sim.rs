@@ -48,7 +48,7 @@ pub use faults::{Fault, FaultPlan};
 pub use login::SubscribeMessage;
 pub use options::{CallbackMode, DEFAULT_NOW_MS, Servicer, SimAccount, SimClock, SimOptions};
 pub use pusher::{CallbackAnswer, Verification};
-pub use record::{Api, CallRecord, CallbackRecord, Heard, MenuItem, SimEvent};
+pub use record::{Api, CallRecord, CallbackRecord, Heard, Letter, MenuItem, SimEvent};
 pub use switches::{Switches, TokenHabit};
 
 use shared::Shared;

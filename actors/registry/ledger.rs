@@ -10,6 +10,7 @@ use super::{
     code_space::{display, draw, length_for},
     crowd::Crowd,
     overlay::Overlay,
+    page::PageNote,
     records::{
         AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, LinkMeta, OutboxRecord, OutboxTaskRecord,
         UserCode, UserRecord,
@@ -77,6 +78,8 @@ pub(crate) struct Ledger<'a> {
     pub(crate) changed: BTreeSet<OpenId>,
     /// Whether the outbox has new entries.
     pub(crate) outbox_grew: bool,
+    /// What the batch's pages came to.
+    pub(crate) pages: Vec<PageNote>,
 }
 
 impl Ledger<'_> {

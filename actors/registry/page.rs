@@ -3,6 +3,8 @@
 //! Part of the ledger: everything lands in its batch. Whether something comes about is the rules' word, what a
 //! binding or a code is made of is `ledger.rs`'s.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use super::{
     code_space::display,
     ledger::Ledger,
@@ -13,23 +15,54 @@ use super::{
     store::{StoreError, TreeId},
 };
 use crate::{
-    ids::ExternalUserId,
+    ids::{ExternalUserId, OpenKfId},
     messages::PageCommit,
     ports::{KfContent, KfMessage, MessageKind},
     tally::count,
     texts::{NICKNAME_PLACEHOLDER, fill},
 };
 
+/// Under which target a page's commit is logged.
+pub const COMMIT_TARGET: &str = "actors::commit";
 /// How a text names an account that the back end gave no label.
 const ACCOUNT_WITHOUT_LABEL: &str = "您的小程序账号";
 /// Unreadable messages that are kept, and how much of each, in bytes.
 const UNREADABLE_KEPT_MAX: u64 = 100;
 const UNREADABLE_BYTES_MAX: usize = 4096;
 
+/// What a page came to, for the log: how many messages, and which effects how often.
+#[derive(Debug)]
+pub(crate) struct PageNote {
+    account: OpenKfId,
+    messages: usize,
+    effects: BTreeMap<&'static str, usize>,
+}
+
+impl PageNote {
+    /// One line at level debug, once the page is on the disk.
+    pub(crate) fn log(&self, flush: Duration) {
+        let effects: Vec<String> =
+            self.effects.iter().map(|(effect, times)| format!("{effect}:{times}")).collect();
+        tracing::debug!(
+            target: COMMIT_TARGET,
+            account = %self.account,
+            messages = self.messages,
+            effects = effects.join(" "),
+            flush_us = u64::try_from(flush.as_micros()).unwrap_or(u64::MAX),
+            "page committed"
+        );
+    }
+}
+
 impl Ledger<'_> {
     /// Decides a page's messages one by one and keeps the cursor with what they bring about.
     pub(crate) fn commit_page(&mut self, commit: &PageCommit) -> Result<(), StoreError> {
         let lengths = self.desk.crowd.lengths(self.desk.policy.code_format, self.now());
+        self.pages.push(PageNote {
+            account: commit.account.clone(),
+            messages: commit.page.messages.len() + commit.page.unreadable.len(),
+            effects: BTreeMap::new(),
+        });
         for message in &commit.page.messages {
             self.take(message, &lengths)?;
         }
@@ -94,6 +127,7 @@ impl Ledger<'_> {
 
     fn carry_out(&mut self, message: &KfMessage, effect: Effect) -> Result<(), StoreError> {
         let Some(customer) = &message.customer else { return Ok(()) };
+        self.note(&effect);
         match effect {
             Effect::Bind { openid, customer, account, method, bound_at, code, replaces } => {
                 for other in replaces {
@@ -146,6 +180,19 @@ impl Ledger<'_> {
                 self.audit(&record)
             }
             Effect::Answer(answer) => self.answer(message, customer, &answer),
+        }
+    }
+
+    fn note(&mut self, effect: &Effect) {
+        let name = match effect {
+            Effect::Bind { .. } => "bound",
+            Effect::Unbind { .. } => "unbound",
+            Effect::Rejected(reason) => reason,
+            Effect::Answer(_) => "reply",
+            _ => return,
+        };
+        if let Some(page) = self.pages.last_mut() {
+            *page.effects.entry(name).or_default() += 1;
         }
     }
 

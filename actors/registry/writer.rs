@@ -79,6 +79,7 @@ impl Writer {
             now_ms: self.clock.now_ms(),
             changed: std::collections::BTreeSet::new(),
             outbox_grew: false,
+            pages: Vec::new(),
             desk: &mut self.desk,
         };
         for command in batch {
@@ -101,14 +102,18 @@ impl Writer {
                 refused => refuse(refused, &mut promises),
             }
         }
-        let Ledger { overlay, changed, outbox_grew, .. } = ledger;
+        let Ledger { overlay, changed, outbox_grew, pages, .. } = ledger;
         let batch_changes = overlay.into_changes();
         if !batch_changes.is_empty() {
             self.published.begin(changed.iter().cloned());
             let begun = Instant::now();
             self.store.commit(&batch_changes)?;
-            tally.store_flush_seconds.observe(begun.elapsed().as_secs_f64());
+            let flush = begun.elapsed();
+            tally.store_flush_seconds.observe(flush.as_secs_f64());
             self.published.end();
+            for page in &pages {
+                page.log(flush);
+            }
         }
         if link_changed {
             let mut link = self.published.link.write().unwrap_or_else(PoisonError::into_inner);

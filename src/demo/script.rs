@@ -9,7 +9,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{sync::broadcast, time::timeout};
 
-use super::{Stage, say};
+use super::{say, stage::Stage};
 use crate::{
     outgoing::{self, exchange},
     sim::{Api, SimEvent},
@@ -99,7 +99,8 @@ struct Phone {
 
 impl Phone {
     fn new(stage: &Stage) -> anyhow::Result<Self> {
-        Ok(Self { http: outgoing::client(STEP_TIMEOUT, None)?, service: stage.service(), session: None })
+        let service = format!("http://{}", stage.service().context("the service is not up")?);
+        Ok(Self { http: outgoing::client(STEP_TIMEOUT, None)?, service, session: None })
     }
 
     /// Asks for a code, until the service has the link that it shows with it.

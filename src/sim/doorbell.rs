@@ -148,11 +148,11 @@ impl World {
         let fate = self.faults.callback();
         if self.desk.drop_next > 0 {
             self.desk.drop_next -= 1;
-            self.tell(SimEvent::CallbackDropped { account: account.map(str::to_owned) });
+            self.tell(SimEvent::CallbackDropped { account: account.map(str::to_owned), event_xml });
             return;
         }
         if fate.dropped || self.desk.url.is_none() {
-            self.tell(SimEvent::CallbackDropped { account: account.map(str::to_owned) });
+            self.tell(SimEvent::CallbackDropped { account: account.map(str::to_owned), event_xml });
             return;
         }
         let number = self.desk.next_number();

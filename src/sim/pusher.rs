@@ -20,7 +20,7 @@ use crate::wecom::{envelope::envelope_xml, signature};
 
 use super::{
     doorbell::{Push, Tamper},
-    record::CallbackRecord,
+    record::{CallbackRecord, Letter, SimEvent},
     shared::Shared,
     world::World,
 };
@@ -194,9 +194,12 @@ async fn deliver(shared: Arc<Shared>, push: Push) {
                 sealed = shared.change(|world| world.sealed(&push.event_xml, Tamper::None));
             }
         }
+        let sent = shared.change(|world| world.announce(&push, retry, &sealed));
+        let sent_at = Instant::now();
         let answer = request(&url, &sealed, limit).await;
         let is_taken = answer.as_ref().is_ok_and(|answer| answer.status == 200);
-        shared.change(|world| world.record_attempt(&push, retry, answer));
+        let took = sent_at.elapsed();
+        shared.change(|world| world.record_callback(sent.ended(answer, took)));
         if is_taken {
             break;
         }
@@ -205,13 +208,36 @@ async fn deliver(shared: Arc<Shared>, push: Push) {
 }
 
 impl World {
-    fn record_attempt(&mut self, push: &Push, retry: u32, answer: Result<CallbackAnswer, String>) {
-        let (status, body) = match answer {
+    /// Tells that an attempt begins; its record, so far.
+    fn announce(&self, push: &Push, retry: u32, sealed: &Sealed) -> CallbackRecord {
+        self.tell(SimEvent::CallingBack(Letter {
+            push: push.number,
+            retry,
+            account: push.account.clone(),
+            query: sealed.query.clone(),
+            envelope: sealed.body.clone().unwrap_or_default(),
+            event_xml: push.event_xml.clone(),
+        }));
+        CallbackRecord {
+            at_ms: self.now_ms(),
+            push: push.number,
+            retry,
+            account: push.account.clone(),
+            status: None,
+            body: String::new(),
+            took_us: 0,
+        }
+    }
+}
+
+impl CallbackRecord {
+    fn ended(mut self, answer: Result<CallbackAnswer, String>, took: Duration) -> Self {
+        (self.status, self.body) = match answer {
             Ok(answer) => (Some(answer.status), answer.body),
             Err(reason) => (None, reason),
         };
-        let (at_ms, account) = (self.now_ms(), push.account.clone());
-        self.record_callback(CallbackRecord { at_ms, push: push.number, retry, account, status, body });
+        self.took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self
     }
 }
 

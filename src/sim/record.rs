@@ -157,6 +157,25 @@ pub struct CallbackRecord {
     pub status: Option<u16>,
     /// The body of the answer, or why there was none.
     pub body: String,
+    /// From sending to the answer, in real time, in microseconds.
+    pub took_us: u64,
+}
+
+/// A callback as it goes out, inside and outside.
+#[derive(Clone, Debug, Serialize)]
+pub struct Letter {
+    /// Which push it belongs to; retries share the number.
+    pub push: u64,
+    /// 0 for the first try.
+    pub retry: u32,
+    /// The account that rang, if the callback is about one.
+    pub account: Option<String>,
+    /// The query, decoded: signature, timestamp and nonce.
+    pub query: Vec<(&'static str, String)>,
+    /// The envelope, as it was sent.
+    pub envelope: String,
+    /// What the envelope holds, decrypted.
+    pub event_xml: String,
 }
 
 /// What a watcher is told, in the order in which it happened.
@@ -179,12 +198,21 @@ pub enum SimEvent {
     },
     /// A call was answered.
     Called(Box<CallRecord>),
-    /// A callback was sent, and answered or not.
+    /// A callback goes out.
+    CallingBack(Letter),
+    /// That callback was answered, or not.
     CalledBack(CallbackRecord),
     /// A callback was swallowed on purpose.
     CallbackDropped {
         /// The account that would have rung.
         account: Option<String>,
+        /// What it would have said, decrypted.
+        event_xml: String,
+    },
+    /// A connection was closed without an answer, because the simulator is switched to be down.
+    HungUp {
+        /// The path of the call.
+        path: String,
     },
 }
 

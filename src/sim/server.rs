@@ -17,7 +17,7 @@ use tokio::{
 use super::{
     faults::Fault,
     gate::Request,
-    record::{Api, CallRecord},
+    record::{Api, CallRecord, SimEvent},
     shared::Shared,
     world::{Answer, Refused, World},
 };
@@ -76,10 +76,16 @@ async fn answer(
     shared: Arc<Shared>,
     request: http::Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Closed> {
-    if shared.read(|world| world.switches.down) {
+    let (parts, body) = request.into_parts();
+    let is_down = shared.read(|world| {
+        if world.switches.down {
+            world.tell(SimEvent::HungUp { path: parts.uri.path().to_owned() });
+        }
+        world.switches.down
+    });
+    if is_down {
         return Err(Closed);
     }
-    let (parts, body) = request.into_parts();
     let date = shared.read(date);
     let Some(api) = Api::at(parts.uri.path()) else {
         return Ok(page(StatusCode::NOT_FOUND, "text/html", "<h1>404 Not Found</h1>".into(), &date));

@@ -24,7 +24,10 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
     ("wechat", &["actors::ids", "outgoing"]),
     ("sim", &["wecom::signature", "wecom::envelope", "wecom::api", "outgoing"]),
-    ("demo", &["actors::ports", "app", "clock", "config", "outgoing", "sim"]),
+    (
+        "demo",
+        &["actors::COMMIT_TARGET", "actors::ports", "app", "clock", "config", "logging", "outgoing", "sim"],
+    ),
     ("clock", &["actors::ports"]),
     ("logging", &["config"]),
 ];
