@@ -199,6 +199,8 @@ class Person {
     if (text.trim() === '') return;
     this.words.value = '';
     this.weigh();
+    // The button that is disabled now must not take the focus along.
+    this.words.focus({ preventScroll: true });
     try {
       await ask('say', { customer: this.name, text });
     } catch (error) {
@@ -402,9 +404,10 @@ function effectsOf({ effects, replies }) {
   return { names, replies: typeof replies === 'number' ? replies : owed };
 }
 
-/** @param {Told} event */
-function isEmptyPull(event) {
-  return event.type === 'pull' && !event.fault && event.errcode === 0 && event.messages === 0;
+/** What happens anyway, whether or not anybody wrote. @param {Told} event */
+function isRoutine(event) {
+  if (event.type === 'pull') return !event.fault && event.errcode === 0 && event.messages === 0;
+  return event.type === 'call' || event.type === 'stage' || (event.type === 'commit' && event.messages === 0);
 }
 
 /** How a call to WeCom ended. @param {Told} event @param {string} good */
@@ -518,8 +521,8 @@ function span(ms) {
   return `+${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
 }
 
-/** XML as people like to read it. @param {string} xml */
-const broken = (xml) => String(xml ?? '').replace(/></g, '>\n<');
+/** XML as people like to read it: an element to a line. @param {string} xml */
+const broken = (xml) => String(xml ?? '').replace(/(<xml>|<\/\w+>)(?=<)/g, '$1\n');
 
 /** What a row shows when it is opened. @param {Told} event @returns {HTMLElement[]} */
 function insideOf(event) {
@@ -624,7 +627,7 @@ class Wire {
     if (read === undefined || this.again(event)) return null;
     const row = stamp('row-template');
     const line = read(event);
-    const quiet = event.type === 'call' || event.type === 'stage' || isEmptyPull(event);
+    const quiet = isRoutine(event);
     if (quiet) this.rest += 1;
     row.classList.add(`row-${event.type}`);
     row.classList.toggle('row-rest', quiet && line.tone !== 'bad');
@@ -856,7 +859,7 @@ class Drills {
   count() {
     const left = Math.max(0, Math.ceil((this.untilMs - Date.now()) / 1000));
     const down = this.untilMs > 0;
-    lamp('wecom', down ? 'bad' : 'good', down ? `断网，还有 ${left} 秒` : '正常');
+    lamp('wecom', down ? 'bad' : 'good', down ? `断网 ${left} 秒` : '正常');
     this.label(this.down, down ? `断网中，还有 ${left} 秒` : '', down);
   }
 }
