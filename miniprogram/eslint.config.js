@@ -45,5 +45,6 @@ module.exports = [
     // The program carries it as one file.
     rules: { 'max-lines': ['error', { max: 1000, skipComments: false }] },
   },
+  { files: ['test/browser/**'], languageOptions: { globals: { navigator: 'readonly', fetch: 'readonly' } } },
   { files: ['test/**'], rules: { 'max-lines': 'off', 'max-lines-per-function': 'off' } },
 ];
