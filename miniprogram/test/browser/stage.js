@@ -62,7 +62,7 @@ function complaints(page, but) {
 /** @param {Page} page @param {string} name */
 async function picture(page, name) {
   fs.mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: /** @type {`${string}.png`} */ (path.join(SCREENSHOTS, `${name}.png`)) });
+  await page.screenshot({ path: /** @type {`${string}.png`} */ (path.join(SCREENSHOTS, `${name}.png`)), fullPage: true });
 }
 
 /** The two phones of the person who is looked at, and the wire. */

@@ -2,6 +2,7 @@
 
 const assert = require('node:assert/strict');
 const { after } = require('node:test');
+const { crampedTexts, faintTexts } = require('./looks');
 const { browser, played, startDemo } = require('./stage');
 
 after(async () => (await browser()).close());
@@ -53,7 +54,7 @@ played('the wire tells the way of a message, and its callback opens', async (pho
   await phones.reads('.row-callback .pane:first-child', '<Encrypt>');
   const inside = '.row-callback .pane:last-child';
   assert.equal(await page.$eval(inside, (pane) => /** @type {HTMLElement} */ (pane).hidden), true);
-  await page.click('.open-letter');
+  await (await page.waitForSelector('.open-letter'))?.click();
   await page.waitForSelector(inside, { visible: true });
   await phones.reads(inside, 'kf_msg_or_event');
   await page.$eval('.wire', (wire) => wire.scrollIntoView());
@@ -195,16 +196,10 @@ played('back by hand: the mini program rests behind the chat and asks at once wh
   await phones.getCode();
   await phones.tap('打开客服会话');
   await phones.shown('.veil:not([hidden])');
-  /** @type {string[]} */
-  const asked = [];
-  page.on('request', (request) => {
-    if (request.url().includes('/api/')) asked.push(request.url());
-  });
+  const asked = page.waitForRequest((request) => request.url().endsWith('/api/binding'));
   await (await phones.shown('.back')).click();
+  await asked;
   await page.waitForSelector('.panel:not([hidden]) .veil', { hidden: true });
-  await page.waitForRequest((request) => request.url().endsWith('/api/binding')).catch((error) => {
-    if (!asked.some((url) => url.endsWith('/api/binding'))) throw error;
-  });
 });
 
 played('every customer has phones of their own', async (phones) => {
@@ -228,6 +223,43 @@ played('every customer has phones of their own', async (phones) => {
   );
   await phones.picture('customers');
 });
+
+played(
+  'readable and uncut in both themes, from a phone to a large screen',
+  async (phones) => {
+    const { page } = phones;
+    await phones.getCode();
+    await phones.tap('复制绑定码');
+    await phones.says(await phones.code());
+    await phones.sees('绑定成功');
+    await phones.tap('解除绑定');
+    const mini = await phones.mini();
+    await mini.waitForSelector('.client-modal');
+    await mini.click('.client-modal button:last-child');
+    await phones.sees('获取绑定码');
+    await phones.getCode();
+    await phones.tap('打开客服会话');
+    await page.click('#drill-down');
+    await phones.reads('#lamp-wecom strong', '断网');
+    await page.click('.row-callback summary');
+    await (await page.waitForSelector('.open-letter'))?.click();
+    await page.click('#show-rest');
+    for (const theme of ['light', 'dark']) {
+      await page.emulateMediaFeatures([
+        { name: 'prefers-color-scheme', value: theme },
+        { name: 'prefers-reduced-motion', value: 'reduce' },
+      ]);
+      assert.deepEqual(await page.evaluate(faintTexts, 4.5), [], theme);
+      assert.deepEqual(await mini.evaluate(faintTexts, 4.5), [], theme);
+      for (const width of [1680, 1366, 1000, 700, 390, 340]) {
+        await page.setViewport({ width, height: 900 });
+        assert.deepEqual(await page.evaluate(crampedTexts), [], `${width} px, ${theme}`);
+        await phones.picture(`page-${width}-${theme}`);
+      }
+    }
+  },
+  { query: '?down=120' },
+);
 
 played('a reload shows the same', async (phones) => {
   const { page } = phones;
