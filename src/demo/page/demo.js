@@ -373,6 +373,8 @@ const EVENTS = {
 /** @type {Record<string, string>} */
 const CALLS = {
   '/cgi-bin/gettoken': '取 access_token',
+  '/cgi-bin/kf/sync_msg': '拉取消息',
+  '/cgi-bin/kf/send_msg': '发送应答',
   '/cgi-bin/kf/account/list': '列出客服账号',
   '/cgi-bin/kf/add_contact_way': '取客服链接',
   '/cgi-bin/kf/customer/batchget': '查客户的昵称',
@@ -480,7 +482,7 @@ const LINES = {
     result: outcome(event, '成功'),
     tone: failed(event) || 'quiet',
   }),
-  'hung-up': (event) => ({ kind: '断网', from: KFBIND, to: '✕', text: CALLS[event.path] ?? '拉取或应答', result: '连接被断开', tone: 'bad' }),
+  'hung-up': (event) => ({ kind: '断网', from: KFBIND, to: '✕', text: CALLS[event.path] ?? event.path, result: '连接被断开', tone: 'bad' }),
   wecom: (event) => ({
     kind: '断网',
     from: WECOM,
@@ -503,7 +505,7 @@ const LINES = {
 /** @param {Told} event @returns {Pick<Line, 'result' | 'tone'>} */
 function callbackResult({ status, why, took_ms, took_us }) {
   if (status === undefined) return { result: '…', tone: '' };
-  if (status === null) return { result: `没有送到${why ? `：${why}` : ''}`, tone: 'bad' };
+  if (status === null) return { result: /refused/i.test(why ?? '') ? '没有送到，服务不在' : '没有送到', tone: 'bad' };
   const took = took_us !== undefined ? milliseconds(took_us) : took_ms !== undefined ? `${took_ms} ms` : '';
   return { result: `${status}，${took}`, tone: status === 200 ? '' : 'bad' };
 }
@@ -553,7 +555,8 @@ function letterOf(event) {
     open.textContent = plain.hidden ? '解密' : '收起明文';
     open.setAttribute('aria-expanded', String(!plain.hidden));
   });
-  return [open, panes(sealed, plain)];
+  const why = event.why ? [element('p', 'inside-text', `没有送到：${event.why}`)] : [];
+  return [...why, open, panes(sealed, plain)];
 }
 
 /** @param {any} value */
