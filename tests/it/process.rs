@@ -314,6 +314,56 @@ async fn an_export_that_is_not_whole_or_not_ours_changes_nothing() {
     }
 }
 
+#[tokio::test]
+async fn a_store_of_the_first_version_opens_and_an_export_of_a_newer_one_is_refused() {
+    let (sim, options, store) = world().await;
+    for file in ["conf", "db"] {
+        let from = format!("{}/tests/fixtures/store-1/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(from, store.path().join(file)).unwrap();
+    }
+    let environment = but(
+        &environment(&options, &sim.base_url(), &store),
+        &[("ADMIN__API_KEY", "fake-admin-key-0123456789")],
+    );
+    let process = Process::serve(&environment).await;
+    let admin = Client::of(&process.base).bearing("fake-admin-key-0123456789");
+    let list = admin.get("/api/admin/bindings").await.expect(200).json();
+    let bindings = list["bindings"].as_array().unwrap();
+    assert_eq!(bindings.len(), 1, "{list}");
+    assert_eq!((&bindings[0]["method"], &bindings[0]["nickname"]), (&"code".into(), &"小李".into()));
+    assert_eq!(bindings[0]["bound_at"], "2026-11-24T08:40:56Z");
+    admin
+        .delete(&format!("/api/admin/bindings/{}", bindings[0]["openid"].as_str().unwrap()))
+        .await
+        .expect(204);
+    drop(process);
+
+    let folder = TempDir::with_prefix("kfbind-it-").unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    assert_eq!(ran(&["export", "--out", &at("export")], &environment).0, Some(0));
+    let export = std::fs::read_to_string(at("export")).unwrap();
+    for tree in ["meta", "codes", "users", "cursors", "seen", "attempts", "guesses", "audit"] {
+        assert!(export.contains(&format!("{{\"tree\":\"{tree}\",")), "nothing of {tree} came along");
+    }
+
+    // A record as the next version might write it: its version byte is one higher.
+    let meta = export.lines().find(|line| line.contains("\"key\":\"c3RvcmU=\"")).unwrap();
+    let value = meta.split("\"value\":\"").nth(1).unwrap();
+    assert!(value.starts_with("AQ"), "the version byte of {meta}");
+    let newer = export.replace(value, &value.replacen("AQ", "Ag", 1));
+    std::fs::write(at("newer"), newer).unwrap();
+    let there = but(&environment, &[("STORE__PATH", &at("store"))]);
+    let (code, said) = ran(&["import", &at("newer")], &there);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("newer version of kfbind"), "{said}");
+    // What an import could not end is no store, neither to a service nor to another import.
+    for arguments in [&["serve"][..], &["import", &at("export")]] {
+        let (code, said) = ran(arguments, &there);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("empty"), "{said}");
+    }
+}
+
 #[test]
 fn check_names_five_mistakes_at_once_with_key_and_fix() {
     let folder = TempDir::with_prefix("kfbind-it-").unwrap();
