@@ -10,12 +10,13 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     ids::{ExternalUserId, OpenId, Timestamp, UnionId},
     messages::{
-        BindingPage, BindingQuery, BindingView, CallbackMessage, Delivery, IssueOutcome, IssueRequest,
-        KfSyncMessage, NotifierMessage, Refusal, RegistryMessage, SyncReport, UnbindBy, UnbindRequest,
+        ArchiveRecord, BindingPage, BindingQuery, BindingView, CallbackMessage, Delivery, IssueOutcome,
+        IssueRequest, KfSyncMessage, NotifierMessage, Refusal, RegistryMessage, SyncReport, UnbindBy,
+        UnbindRequest,
     },
     ports::Clock,
     registry::{
-        StoreError,
+        SCHEMA, StoreError,
         changes::{Changes, Woken},
         reader::Reader,
     },
@@ -38,6 +39,27 @@ pub enum Unavailable {
     /// The store takes no writes for now.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+/// An export under way. It is given up when nobody asks for more for a minute.
+pub struct StoreExport {
+    handles: Handles,
+    id: u64,
+}
+
+impl StoreExport {
+    /// The layout of the trees.
+    #[must_use]
+    pub fn schema(&self) -> u32 {
+        SCHEMA
+    }
+
+    /// The next records; empty at the end. An error where the export had to be given up.
+    pub async fn next(&self) -> Result<Vec<ArchiveRecord>, Unavailable> {
+        let build = |reply| RegistryMessage::NextExported(self.id, reply);
+        let records = call_t!(self.handles.0.registry, build, WRITE_TIMEOUT_MS);
+        records.map_err(|_| Unavailable::Busy)?.ok_or(Unavailable::Busy)
+    }
 }
 
 /// What the actors know of their own health.
@@ -169,6 +191,13 @@ impl Handles {
                 Err(error) => return Err(self.store_failed(&error)),
             }
         }
+    }
+
+    /// Begins an export of the whole store at this moment. Two at once are possible, no more.
+    pub async fn begin_export(&self) -> Result<StoreExport, Unavailable> {
+        let begun = call_t!(self.0.registry, RegistryMessage::BeginExport, WRITE_TIMEOUT_MS);
+        let id = begun.map_err(|_| Unavailable::Busy)?.ok_or(Unavailable::Busy)?;
+        Ok(StoreExport { handles: self.clone(), id })
     }
 
     /// How the actors are; answered within half a second.

@@ -22,6 +22,7 @@ mod notifier;
 mod registry;
 mod texts;
 
+pub use registry::archive;
 pub use registry::{COMMIT_TARGET, RegistryOptions, StoreError};
 
 #[cfg(any(test, feature = "testing"))]

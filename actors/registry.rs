@@ -15,6 +15,7 @@ use crate::{
     tally::Tally,
 };
 
+pub mod archive;
 pub(crate) mod changes;
 mod code_space;
 mod crowd;
@@ -34,6 +35,7 @@ mod writer;
 pub use page::COMMIT_TARGET;
 pub use store::StoreError;
 
+use archive::Exports;
 use changes::Changes;
 use crowd::Crowd;
 use ledger::{Desk, Sequences};
@@ -44,11 +46,12 @@ use sweep::Sweeper;
 use writer::Writer;
 
 /// The layout of the trees; `data/README.md` describes it.
-const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 /// Keys of the tree `meta`.
 const META_STORE: &[u8] = b"store";
 const META_LINK: &[u8] = b"link";
 const META_RATION: &[u8] = b"ration";
+const META_RESTORING: &[u8] = b"restoring";
 /// How often a step of forgetting is due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -122,6 +125,7 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         clock: options.clock,
         desk,
         sweeper: Sweeper::default(),
+        exports: Exports::default(),
         notifier: None,
         room_checked_at: None,
     };
@@ -137,6 +141,9 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
 }
 
 fn read_or_make_meta(store: &Store, options: &RegistryOptions) -> Result<StoreMeta, StoreError> {
+    if store.get(TreeId::Meta, META_RESTORING)?.is_some() {
+        return Err(StoreError::HalfImported(store.path().to_owned()));
+    }
     if let Some(bytes) = store.get(TreeId::Meta, META_STORE)? {
         let meta: StoreMeta = decode(TreeId::Meta, &bytes)?;
         if meta.schema > SCHEMA {

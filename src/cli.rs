@@ -2,6 +2,7 @@
 //!
 //! Reads no environment: it is passed in, and only the configuration knows its names.
 
+mod archive;
 mod check;
 mod keygen;
 mod online;
@@ -58,7 +59,7 @@ enum Command {
     },
     /// Print a fresh callback Token, `EncodingAESKey` and admin key, ready to paste
     Keygen,
-    /// Write the whole store as NDJSON
+    /// Write the whole store as NDJSON, to be kept as a secret is
     Export {
         /// The file to write, made with mode 0600
         #[arg(long, value_name = "FILE")]
@@ -131,8 +132,16 @@ fn execute(command: Command, environment: &Environment, commits: demo::Commits) 
             keygen::run(&mut io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Export { .. } => anyhow::bail!("export is not in this version yet"),
-        Command::Import { .. } => anyhow::bail!("import is not in this version yet"),
+        Command::Export { out, url, file } => {
+            let config = Config::load(&file.choice(), environment)?.config;
+            archive::export(&config, url.as_deref(), &out, &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Import { from, file } => {
+            let config = Config::load(&file.choice(), environment)?.config;
+            archive::import(&config, &from, &mut io::stdout().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! (`http/reply.rs` turns them into answers), because a rejection would fall through to the next branch.
 //! No rule of binding is here, and nothing of the configuration's form.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, fmt, pin::Pin, sync::Arc};
 
 use actors::{handles::Handles, policy::Rate, ports::Clock};
 use ipnet::IpNet;
@@ -161,6 +161,8 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let admin_binding = warp::path!("api" / "admin" / "bindings" / String).and(head());
     let admin_lock = warp::path!("api" / "admin" / "locks" / String).and(head());
 
+    let admin_export = warp::path!("api" / "admin" / "export").and(head());
+
     let ticket = warp::path!("api" / "binding" / "ticket");
     let intent = warp::path!("api" / "binding" / "intent");
     let staff_login = warp::path!("api" / "staff" / "login");
@@ -170,17 +172,34 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let off = ticket.or(intent).unify().or(staff_login).unify().or(staff_customer).unify();
     let off = off.or(staff_tickets).unify().or(staff_bindings).unify();
 
-    let callback = callback.then(callback::callback).map(finish);
-    let busy = callback.or(binding.then(binding::binding).map(finish)).unify();
-    let user = token.then(binding::token).map(finish).or(login.then(login::login).map(finish)).unify();
-    let health = alive.then(health::alive).map(finish).or(ready.then(health::ready).map(finish)).unify();
+    let callback = callback.then(|head, payload| boxed(callback::callback(head, payload))).map(finish);
+    let busy = callback.or(binding.then(|head| boxed(binding::binding(head))).map(finish)).unify();
+    let user = token
+        .then(|head, payload| boxed(binding::token(head, payload)))
+        .map(finish)
+        .or(login.then(|head, headers, payload| boxed(login::login(head, headers, payload))).map(finish))
+        .unify();
+    let health = alive
+        .then(health::alive)
+        .map(finish)
+        .or(ready.then(|head| boxed(health::ready(head))).map(finish))
+        .unify();
     let operators = health.or(metrics.then(health::metrics).map(finish)).unify();
-    let admin = admin_bindings.then(admin::bindings).map(finish);
-    let admin = admin.or(admin_binding.then(admin::binding).map(finish)).unify();
-    let admin = admin.or(admin_lock.then(admin::lock).map(finish)).unify();
+    let admin = admin_bindings.then(|head| boxed(admin::bindings(head))).map(finish);
+    let admin = admin.or(admin_binding.then(|id, head| boxed(admin::binding(id, head))).map(finish)).unify();
+    let admin = admin.or(admin_lock.then(|id, head| boxed(admin::lock(id, head))).map(finish)).unify();
+    let admin = admin.or(admin_export.then(|head| boxed(admin::export(head))).map(finish)).unify();
     let off = off.map(|| finish(Err(ApiError::MethodOff)));
     let nothing = warp::any().map(|| finish(Err(ApiError::NotFound)));
     busy.or(user).unify().or(operators).unify().or(admin).unify().or(off).unify().or(nothing).unify()
+}
+
+/// Keeps each handler's state out of that of all other requests: a connection holds room for the largest, and ten
+/// thousand phones wait in theirs.
+fn boxed(
+    answer: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
+) -> Pin<Box<dyn Future<Output = Result<Response, ApiError>> + Send>> {
+    Box::pin(answer)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! crate `actors`.
 
 pub mod app;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;

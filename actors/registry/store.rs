@@ -20,6 +20,8 @@ use crate::durability;
 
 /// Memory that the database may use for cached pages. Its default is 1 GiB.
 const CACHE_BYTES: u64 = 64 << 20;
+/// The file by which a directory is known to be the database's.
+const SLED_CONFIG_FILE: &str = "conf";
 /// Below this much free disk the registry refuses writes: a full disk would make the database refuse all further
 /// writes until it is reopened.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -121,6 +123,12 @@ pub enum StoreError {
         /// Who asks.
         configured: String,
     },
+    /// There is no store to read.
+    #[error("there is no store in {0}: check `store.path`")]
+    NoStore(PathBuf),
+    /// An import was begun and not ended.
+    #[error("the import into {0} did not end: empty the directory, then import again")]
+    HalfImported(PathBuf),
     /// A later version of the program wrote it.
     #[error(
         "the store was written by a newer version of kfbind (schema {found}, this one knows {known}): use that version"
@@ -184,6 +192,15 @@ impl Store {
         })?;
         let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { db, trees, path: path.to_owned() })
+    }
+
+    /// Opens the store in a directory that must be there already.
+    pub(crate) fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        if path.join(SLED_CONFIG_FILE).is_file() {
+            Self::open(path)
+        } else {
+            Err(StoreError::NoStore(path.to_owned()))
+        }
     }
 
     /// Where it lies.

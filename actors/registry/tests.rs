@@ -41,6 +41,17 @@ async fn records<T: DeserializeOwned>(rig: &Rig, tree: TreeId) -> Vec<(Vec<u8>, 
     entries.map(|entry| entry.unwrap()).map(|(k, v)| (k.to_vec(), decode(tree, &v).unwrap())).collect()
 }
 
+/// All keys and values. The rig must be down.
+async fn everything(rig: &Rig) -> Vec<(TreeId, Vec<u8>, Vec<u8>)> {
+    let store = open(rig.path()).await;
+    let entries = |tree| store.range(tree, &[]).unwrap().map(move |entry| (tree, entry.unwrap()));
+    TreeId::ALL
+        .into_iter()
+        .flat_map(entries)
+        .map(|(tree, (key, value))| (tree, key.to_vec(), value.to_vec()))
+        .collect()
+}
+
 /// Puts a record into a tree. The rig must be down.
 async fn put<T: Serialize>(rig: &Rig, tree: TreeId, key: &[u8], record: &T) {
     let change = [(key.to_vec(), Some(encode(tree, record).unwrap()))];
@@ -345,8 +356,10 @@ async fn a_store_of_a_newer_version_is_refused() {
     let stored = open(rig.path()).await.get(TreeId::Meta, super::META_STORE).unwrap().unwrap();
     let meta: StoreMeta = decode(TreeId::Meta, &stored).unwrap();
     put(&rig, TreeId::Meta, super::META_STORE, &StoreMeta { schema: super::SCHEMA + 1, ..meta }).await;
+    let before = everything(&rig).await;
     let error = rig.up().await.err().unwrap();
     assert!(matches!(error, StartError::Store(StoreError::Newer { found: 2, known: 1 })), "{error}");
+    assert_eq!(everything(&rig).await, before, "it is left as it was");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 //! and `rules.rs`.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, PoisonError,
         atomic::Ordering,
@@ -19,15 +20,18 @@ use tokio::time::Instant;
 
 use super::{
     META_RATION,
+    archive::Exports,
     changes::Changes,
     ledger::{Desk, Ledger},
     overlay::Overlay,
+    page::PageNote,
     reader::Published,
     records::{OutboxRecord, OutboxTaskRecord, decode, number},
-    store::{Store, StoreError, TreeId},
+    store::{Changes as TreeChanges, Store, StoreError, TreeId},
     sweep::Sweeper,
 };
 use crate::{
+    ids::OpenId,
     messages::{CursorState, NotifierMessage, OutboxEntry, OutboxTask, Refusal, RegistryMessage},
     ports::{Clock, Reply},
 };
@@ -45,6 +49,7 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Desk,
     pub(crate) sweeper: Sweeper,
+    pub(crate) exports: Exports,
     pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
     pub(crate) room_checked_at: Option<Instant>,
 }
@@ -71,13 +76,12 @@ impl Writer {
 
     fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
         let has_room = self.has_room();
-        let tally = self.desk.tally.clone();
         let mut promises: Vec<Promise> = Vec::with_capacity(batch.len());
         let mut link_changed = false;
         let mut ledger = Ledger {
             overlay: Overlay::new(&self.store),
             now_ms: self.clock.now_ms(),
-            changed: std::collections::BTreeSet::new(),
+            changed: BTreeSet::new(),
             outbox_grew: false,
             pages: Vec::new(),
             desk: &mut self.desk,
@@ -94,6 +98,14 @@ impl Writer {
                     let state = CursorState { cursor: record.cursor, sync_token: record.sync_token };
                     promises.push(Box::new(move || tell(reply, state)));
                 }
+                RegistryMessage::BeginExport(reply) => {
+                    let id = self.exports.begin();
+                    promises.push(Box::new(move || tell(reply, id)));
+                }
+                RegistryMessage::NextExported(id, reply) => {
+                    let records = self.exports.next(id, &self.store)?;
+                    promises.push(Box::new(move || tell(reply, records)));
+                }
                 RegistryMessage::Barrier(reply) => promises.push(Box::new(move || tell(reply, ()))),
                 RegistryMessage::WriterFailed(_) => {}
                 write if has_room => {
@@ -103,18 +115,8 @@ impl Writer {
             }
         }
         let Ledger { overlay, changed, outbox_grew, pages, .. } = ledger;
-        let batch_changes = overlay.into_changes();
-        if !batch_changes.is_empty() {
-            self.published.begin(changed.iter().cloned());
-            let begun = Instant::now();
-            self.store.commit(&batch_changes)?;
-            let flush = begun.elapsed();
-            tally.store_flush_seconds.observe(flush.as_secs_f64());
-            self.published.end();
-            for page in &pages {
-                page.log(flush);
-            }
-        }
+        let changes = overlay.into_changes();
+        self.commit(&changes, &changed, &pages)?;
         if link_changed {
             let mut link = self.published.link.write().unwrap_or_else(PoisonError::into_inner);
             link.clone_from(&self.desk.link);
@@ -131,6 +133,29 @@ impl Writer {
         }
         if outbox_grew && let Some(notifier) = &self.notifier {
             let _ = notifier.cast(NotifierMessage::OutboxGrew);
+        }
+        Ok(())
+    }
+
+    /// Makes the batch durable, and hides what it touches from readers meanwhile.
+    fn commit(
+        &mut self,
+        changes: &BTreeMap<TreeId, TreeChanges>,
+        users: &BTreeSet<OpenId>,
+        pages: &[PageNote],
+    ) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.exports.before_commit(changes, &self.store)?;
+        self.published.begin(users.iter().cloned());
+        let begun = Instant::now();
+        self.store.commit(changes)?;
+        let flush = begun.elapsed();
+        self.desk.tally.store_flush_seconds.observe(flush.as_secs_f64());
+        self.published.end();
+        for page in pages {
+            page.log(flush);
         }
         Ok(())
     }
@@ -204,6 +229,8 @@ fn decide(
         RegistryMessage::Settle(seqs) => ledger.settle(&seqs)?,
         RegistryMessage::Sweep => sweeper.step(ledger)?,
         RegistryMessage::Outbox { .. }
+        | RegistryMessage::BeginExport(_)
+        | RegistryMessage::NextExported(..)
         | RegistryMessage::Cursor(..)
         | RegistryMessage::Subscribe(_)
         | RegistryMessage::Barrier(_)

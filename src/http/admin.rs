@@ -2,13 +2,21 @@
 //!
 //! Without `admin.api_key` none of these addresses exists. Nothing here is for users or customers.
 
+use std::convert::Infallible;
+
 use actors::{
+    archive::ArchiveHead,
     ids::{ExternalUserId, OpenId, UnionId},
     messages::{BindingInfo, BindingQuery},
 };
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
-use warp::reply::Response;
+use tokio::sync::mpsc;
+use warp::reply::{Reply as _, Response};
+
+use crate::archive::ArchiveLines;
 
 use super::{
     query::{self, Plus},
@@ -19,6 +27,10 @@ use super::{
 /// How many bindings a page has at most, and if nothing is said.
 const LIMIT_MAX: usize = 1000;
 const LIMIT_DEFAULT: usize = 100;
+
+/// How many chunks of an export are read ahead of a slow reader; each is about a megabyte.
+const EXPORT_CHUNKS_AHEAD_MAX: usize = 1;
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 #[derive(Serialize)]
 struct PageBody<'p> {
@@ -102,6 +114,37 @@ pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiEr
     let _permit = head.shared.write_permit()?;
     head.shared.context.handles.lift_lock(customer).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `/api/admin/export`
+pub(crate) async fn export(head: Head) -> Result<Response, ApiError> {
+    authorize(&head, &[Method::GET], "GET").await?;
+    let context = &head.shared.context;
+    let export = context.handles.begin_export().await?;
+    let about = ArchiveHead { schema: export.schema(), corp_id: context.settings.corp_id.clone() };
+    let first = ArchiveLines::head(&about, context.clock.now());
+    let (lines, mut sent) = mpsc::channel::<Bytes>(EXPORT_CHUNKS_AHEAD_MAX);
+    let reading = async move {
+        let mut written = ArchiveLines::default();
+        let mut next = first;
+        while lines.send(next.into()).await.is_ok() {
+            match export.next().await {
+                Ok(records) if records.is_empty() => {
+                    let _ = lines.send(written.end().into()).await;
+                    return;
+                }
+                Ok(records) => next = written.records(&records),
+                // The file has no last line, by which its reader knows.
+                Err(error) => return tracing::warn!(%error, "an export was given up"),
+            }
+        }
+    };
+    tokio::spawn(reading);
+    let body = stream::poll_fn(move |cx| sent.poll_recv(cx)).map(Ok::<_, Infallible>);
+    let mut response = warp::reply::stream(body).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, NDJSON);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 /// 404 without a key to hold, then 405, then 401.
