@@ -336,3 +336,25 @@ mounted('a tap on the code copies it as well, by key too', async (page) => {
   await page.sees('已复制。');
   assert.deepEqual(page.clipboard, ['482913', '482913']);
 });
+
+mounted('the unbound read what is ahead of them, by eye and by ear', async (page) => {
+  await page.sees('获取一个绑定码');
+  const steps = [...page.document.querySelectorAll('.step')].map((node) => node.getAttribute('aria-label'));
+  assert.deepEqual(steps, ['第 1 步：获取一个绑定码', '第 2 步：打开客服会话', '第 3 步：发送绑定码，自动完成绑定']);
+  const numbers = () => [...page.document.querySelectorAll('.number')].map((node) => node.getAttribute('aria-hidden'));
+  assert.deepEqual(numbers(), ['true', 'true', 'true'], 'the step says its number itself');
+  assert.equal(page.document.querySelector('.hero')?.getAttribute('aria-live'), 'polite');
+  await getCode(page);
+  assert.deepEqual(numbers(), ['true', 'true', 'true']);
+});
+
+mounted('beside the code, too, a retry is a tap away', async (page) => {
+  await getCode(page);
+  await page.until(() => page.server.waits.length > 0, 'a waiting poll');
+  page.server.outage = 'offline';
+  page.window.kfbindPage.network(false);
+  await page.sees('网络连接不上');
+  const asked = page.server.requests.length;
+  await page.tap('立即重试');
+  await page.until(() => page.server.requests.length > asked, 'another call');
+});

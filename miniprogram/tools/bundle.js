@@ -46,9 +46,13 @@ function compileTemplate(page, wxml) {
   return code;
 }
 
-/** A phone is 750rpx wide. @param {string} wxss */
+/**
+ * A phone is 750rpx wide; to WeChat 100vh is what the bar leaves, to a browser the whole of it.
+ * @param {string} wxss
+ */
 function compileStyle(wxss) {
-  return wxss.replace(/(-?\d*\.?\d+)rpx\b/g, (_, number) => `${+(number / 7.5).toFixed(4)}vw`);
+  const inWidths = wxss.replace(/(-?\d*\.?\d+)rpx\b/g, (_, number) => `${+(number / 7.5).toFixed(4)}vw`);
+  return inWidths.replace(/\b100vh\b/g, 'var(--client-height)');
 }
 
 /** @param {string} name @param {string} code */

@@ -54,6 +54,12 @@ async function see(page, text) {
   await page.waitForFunction((/** @type {string} */ wanted) => document.body.innerText.includes(wanted), {}, text);
 }
 
+/** A fault is for the next call, whichever it is: it must not be the poll's. @param {FakeServer} server */
+async function polled(server) {
+  const deadline = Date.now() + 10_000;
+  while (server.waits.length === 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
 /**
  * How to get to each state, and what is seen there.
  * @type {State[]}
@@ -118,6 +124,7 @@ const STATES = [
     play: async (page, server) => {
       await tap(page, '获取绑定码');
       await see(page, '482 913');
+      await polled(server);
       server.faults.push({ status: 429, body: { code: 'too-many-requests' }, headers: { 'Retry-After': '42' } });
       await tap(page, '换一个');
     },
@@ -198,6 +205,7 @@ const STATES = [
     name: 'no-kf',
     play: async (page, server) => {
       await see(page, '获取绑定码');
+      await polled(server);
       server.faults.push({ status: 503, body: { code: 'wecom-unavailable' } });
       await tap(page, '获取绑定码');
     },
@@ -235,21 +243,26 @@ async function openState(browser, state, { width, theme, fontSize }, { scale = 1
   state.before?.(server);
   const web = await serve(server);
   const page = await browser.newPage();
-  prepare?.(page);
-  await page.setViewport({ width, height: HEIGHT, deviceScaleFactor: scale });
-  await page.emulateMediaFeatures([
-    { name: 'prefers-color-scheme', value: theme },
-    { name: 'prefers-reduced-motion', value: 'reduce' },
-  ]);
-  await page.evaluateOnNewDocument(hostOf, { ...state.host, fontSize });
-  await page.goto(`http://127.0.0.1:${web.address().port}/page.html`);
-  await state.play?.(page, server);
-  await see(page, state.sees);
   const close = async () => {
     await page.close();
     web.closeAllConnections();
     web.close();
   };
+  try {
+    prepare?.(page);
+    await page.setViewport({ width, height: HEIGHT, deviceScaleFactor: scale });
+    await page.emulateMediaFeatures([
+      { name: 'prefers-color-scheme', value: theme },
+      { name: 'prefers-reduced-motion', value: 'reduce' },
+    ]);
+    await page.evaluateOnNewDocument(hostOf, { ...state.host, fontSize });
+    await page.goto(`http://127.0.0.1:${web.address().port}/page.html`);
+    await state.play?.(page, server);
+    await see(page, state.sees);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { page, server, close };
 }
 

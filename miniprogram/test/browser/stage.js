@@ -59,10 +59,10 @@ function complaints(page, but) {
   return heard;
 }
 
-/** @param {Page} page @param {string} name */
-async function picture(page, name) {
+/** @param {Page} page @param {string} name @param {boolean} [fullPage] with what lies below the edge of the screen */
+async function picture(page, name, fullPage = false) {
   fs.mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: /** @type {`${string}.png`} */ (path.join(SCREENSHOTS, `${name}.png`)), fullPage: true });
+  await page.screenshot({ fullPage, path: /** @type {`${string}.png`} */ (path.join(SCREENSHOTS, `${name}.png`)) });
 }
 
 /** The two phones of the person who is looked at, and the wire. */
@@ -160,7 +160,7 @@ class Phones {
 
   /** @param {string} name */
   picture(name) {
-    return picture(this.page, name);
+    return picture(this.page, name, true);
   }
 }
 

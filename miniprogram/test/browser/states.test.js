@@ -128,3 +128,78 @@ shown(
   },
   { state: 'chat-failed' },
 );
+
+shown(
+  'what the status line says moves nothing below it',
+  async (page, server) => {
+    const place = () => page.$eval('.steps-title', (node) => node.getBoundingClientRect().y);
+    const first = await place();
+    for (const [button, said] of [
+      ['复制绑定码', '已复制。'],
+      ['打开客服会话', '正在等待'],
+    ]) {
+      await tap(page, button);
+      await see(page, said);
+      assert.equal(await place(), first, said);
+    }
+    server.outage = 'offline';
+    await page.evaluate(() => window.kfbindPage.network(false));
+    await see(page, '网络连接不上');
+    assert.equal(await place(), first, 'offline');
+  },
+  { state: 'code' },
+);
+
+shown(
+  'buttons are as wide as what they stand in, whatever WeChat gives to buttons',
+  async (page) => {
+    const widths = await page.$$eval('.btn', (all) =>
+      all.map((button) => {
+        const around = /** @type {Element} */ (button.parentElement);
+        const { paddingLeft, paddingRight } = window.getComputedStyle(around);
+        const room = around.clientWidth - Number.parseFloat(paddingLeft) - Number.parseFloat(paddingRight);
+        return [String(button.textContent), button.getBoundingClientRect().width, room];
+      }),
+    );
+    assert.ok(widths.length > 1);
+    for (const [button, width, room] of widths) assert.equal(width, room, String(button));
+  },
+  { state: 'unsupported' },
+);
+
+shown(
+  'a finger on a button is seen',
+  async (page) => {
+    for (const selector of ['.btn-strong', '.btn:not(.btn-strong)', '.plain', '.code']) {
+      const looks = () => page.$eval(selector, (node) => [window.getComputedStyle(node).backgroundColor, window.getComputedStyle(node).opacity]);
+      const resting = await looks();
+      await page.$eval(selector, (node) => node.dispatchEvent(new window.PointerEvent('pointerdown', { bubbles: true })));
+      assert.notDeepEqual(await looks(), resting, selector);
+      await page.$eval(selector, (node) => node.dispatchEvent(new window.PointerEvent('pointerup', { bubbles: true })));
+      assert.deepEqual(await looks(), resting, selector);
+    }
+  },
+  { state: 'code' },
+);
+
+shown(
+  'nothing turns for those who want no motion',
+  async (page) => {
+    const motion = () => page.$eval('.spinner', (node) => window.getComputedStyle(node).animationName);
+    assert.equal(await motion(), 'none');
+    await page.emulateMediaFeatures([{ name: 'prefers-reduced-motion', value: 'no-preference' }]);
+    assert.equal(await motion(), 'turn');
+  },
+  { state: 'starting' },
+);
+
+shown(
+  'what is held can be selected by a long press',
+  async (page) => {
+    for (const selector of ['.code-text', '.link']) {
+      assert.equal(await page.$eval(selector, (node) => window.getComputedStyle(node).userSelect), 'text', selector);
+    }
+    assert.equal(await page.$eval('.label', (node) => window.getComputedStyle(node).userSelect), 'none');
+  },
+  { state: 'chat-failed' },
+);

@@ -252,6 +252,7 @@ function start(load, templates, style, parts) {
 
   const barred = host.bar !== false;
   if (barred) document.body.append(bar(config.navigationBarTitleText, parts.theme));
+  document.documentElement.style.setProperty('--client-height', barred ? 'calc(100vh - 44px)' : '100vh');
   const frame = document.createElement('page');
   const hole = document.createElement('div');
   frame.append(hole);
