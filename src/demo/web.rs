@@ -26,7 +26,15 @@ use crate::outgoing::{self, read_limited};
 /// The page, as it is kept in the source.
 const PAGE_HTML: &str = include_str!("page/index.html");
 const PAGE_CSS: &str = include_str!("page/demo.css");
-const PAGE_JS: &str = include_str!("page/demo.js");
+/// Its scripts, by their names in the address.
+const PAGE_SCRIPTS: [(&str, &str); 6] = [
+    ("demo.js", include_str!("page/demo.js")),
+    ("dom.js", include_str!("page/dom.js")),
+    ("drills.js", include_str!("page/drills.js")),
+    ("people.js", include_str!("page/people.js")),
+    ("sums.js", include_str!("page/sums.js")),
+    ("wire.js", include_str!("page/wire.js")),
+];
 /// What the left phone shows where the build could not compile the mini program.
 const NO_NODE_HTML: &str = include_str!("page/no-node.html");
 /// The mini program's page, compiled by the build script; both empty where that could not be done.
@@ -80,29 +88,27 @@ pub(super) async fn serve(
 fn files() -> BoxedFilter<(Response,)> {
     let (phone_html, phone_js) =
         if PHONE_JS.is_empty() { (NO_NODE_HTML, "") } else { (PHONE_HTML, PHONE_JS) };
-    let file = |kind: &'static str, text: &'static str| {
-        warp::get().map(move || {
-            let mut response = text.into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SECURITY_POLICY));
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            response
-        })
-    };
     let html = "text/html; charset=utf-8";
     let js = "text/javascript; charset=utf-8";
-    warp::path::end()
-        .and(file(html, PAGE_HTML))
-        .or(warp::path!("demo.css").and(file("text/css; charset=utf-8", PAGE_CSS)))
-        .unify()
-        .or(warp::path!("demo.js").and(file(js, PAGE_JS)))
-        .unify()
-        .or(warp::path!("phone" / "page.html").and(file(html, phone_html)))
-        .unify()
-        .or(warp::path!("phone" / "page.js").and(file(js, phone_js)))
-        .unify()
-        .boxed()
+    let page = warp::path::end().map(move || file(html, PAGE_HTML));
+    let style = warp::path!("demo.css").map(|| file("text/css; charset=utf-8", PAGE_CSS));
+    let script = warp::path!(String).and_then(async move |name: String| {
+        let script = PAGE_SCRIPTS.iter().find(|(known, _)| *known == name);
+        script.map(|(_, text)| file(js, text)).ok_or_else(warp::reject)
+    });
+    let phone = warp::path!("phone" / "page.html").map(move || file(html, phone_html));
+    let phone_script = warp::path!("phone" / "page.js").map(move || file(js, phone_js));
+    let files = page.or(style).unify().or(phone).unify().or(phone_script).unify().or(script).unify();
+    warp::get().and(files).boxed()
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SECURITY_POLICY));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
 }
 
 // ---- What the page sees ----
