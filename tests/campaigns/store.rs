@@ -1,0 +1,125 @@
+//! What lies in the store in the end, read from an export, so that nothing of the service's own reading is trusted.
+//!
+//! Knows `data/README.md` and nothing else.
+
+use std::{collections::BTreeMap, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::{
+    person::Sum,
+    report::{Breach, Failure, Report},
+    service::kfbind,
+};
+
+/// All records, by tree.
+type Trees = BTreeMap<String, Vec<(Vec<u8>, Vec<u8>)>>;
+
+/// The places of audit types in their list.
+const BOUND: u64 = 0;
+const UNBOUND: u64 = 1;
+const CONFLICT: u64 = 2;
+
+/// Exports the store of a stopped service and compares it with what people remember.
+pub(crate) fn compare(
+    environment: &[(String, String)],
+    folder: &Path,
+    sum: &Sum,
+    report: &Report,
+) -> Result<(), Failure> {
+    let file = folder.join("export.ndjson");
+    let trees = export(environment, &file)?;
+    let bindings = mirrored(&trees)?;
+    let mut promised: Vec<(String, String)> =
+        sum.bindings.iter().map(|(openid, customer, _)| (openid.clone(), customer.clone())).collect();
+    promised.sort();
+    if bindings != promised {
+        return Err(Failure::new(Breach::Lost, format!("promised {promised:?}\nstored {bindings:?}")));
+    }
+    report.checked_times("bindings mirrored in the store", bindings.len() as u64);
+    let count = |tree: &str| trees.get(tree).map_or(0, Vec::len) as u64;
+    let audited = |kind| -> u64 {
+        let records = trees.get("audit").into_iter().flatten();
+        records.filter(|(_, value)| audit_kind(value) == Some(kind)).count() as u64
+    };
+    let counts = [
+        ("audited bindings", audited(BOUND), sum.bound),
+        ("audited unbindings", audited(UNBOUND), sum.unbound),
+        ("audited conflicts", audited(CONFLICT), sum.conflicts),
+        ("messages remembered", count("seen"), sum.acted_on),
+        ("answers left in the outbox", count("outbox"), 0),
+    ];
+    for (what, stored, promised) in counts {
+        if stored != promised {
+            let breach = if stored < promised { Breach::Lost } else { Breach::Doubled };
+            return Err(Failure::new(breach, format!("{what}: {stored} stored, {promised} took place")));
+        }
+        report.checked_times(what, stored);
+    }
+    Ok(())
+}
+
+fn export(environment: &[(String, String)], file: &Path) -> Result<Trees, Failure> {
+    let failed = |what: String| Failure::new(Breach::FailedOpen, format!("exporting: {what}"));
+    let file_text = file.display().to_string();
+    let output =
+        kfbind(&["export", "--out", &file_text], environment).output().map_err(|e| failed(e.to_string()))?;
+    if output.status.code() != Some(0) {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let mut trees = Trees::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
+        let bytes = |name: &str| line[name].as_str().and_then(|text| STANDARD.decode(text).ok());
+        if let (Some(tree), Some(key), Some(value)) = (line["tree"].as_str(), bytes("key"), bytes("value")) {
+            trees.entry(tree.to_owned()).or_default().push((key, value));
+        }
+    }
+    Ok(trees)
+}
+
+/// The bindings as (openid, customer), which must be the same from either side.
+fn mirrored(trees: &Trees) -> Result<Vec<(String, String)>, Failure> {
+    let records = |tree: &str| trees.get(tree).cloned().unwrap_or_default();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let side = |tree: &str| -> Vec<(String, String)> {
+        let pair = |(key, value): &(Vec<u8>, Vec<u8>)| (text(key), first_text(value).unwrap_or_default());
+        records(tree).iter().map(pair).collect()
+    };
+    let mut by_user = side("bindings");
+    let mut by_customer: Vec<_> = side("bindings_by_customer").into_iter().map(|(c, o)| (o, c)).collect();
+    by_user.sort();
+    by_customer.sort();
+    if by_user == by_customer {
+        Ok(by_user)
+    } else {
+        Err(Failure::new(Breach::Lost, format!("by user {by_user:?}\nby customer {by_customer:?}")))
+    }
+}
+
+/// The text that a value begins with, behind its version byte.
+fn first_text(value: &[u8]) -> Option<String> {
+    let (length, rest) = integer(value.get(1..)?)?;
+    String::from_utf8(rest.get(..usize::try_from(length).ok()?)?.to_vec()).ok()
+}
+
+fn audit_kind(value: &[u8]) -> Option<u64> {
+    let (_at, rest) = integer(value.get(1..)?)?;
+    Some(integer(rest)?.0)
+}
+
+/// An integer and what follows it.
+fn integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    let width = match first {
+        251 => 2,
+        252 => 4,
+        253 => 8,
+        small => return Some((u64::from(*small), rest)),
+    };
+    let (number, rest) = rest.split_at_checked(width)?;
+    let number = number.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+    Some((number, rest))
+}

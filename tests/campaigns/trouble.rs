@@ -1,0 +1,214 @@
+//! What goes wrong in a run with faults, each for a while: at WeCom, with the clocks, and among the clients.
+//!
+//! Only makes trouble; what must hold all the same is the people's business.
+
+use std::time::Duration;
+
+use kfbind::sim::{Api, Fault, FaultPlan, TokenHabit};
+use rand::{RngExt as _, rngs::StdRng};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::sleep,
+};
+
+use crate::{report::Failure, service::Service, world::World};
+
+/// How far a clock jumps, in milliseconds.
+const JUMP_MS: i64 = 3_600_000;
+/// The interfaces that a binding needs.
+const APIS: [Api; 5] = [Api::GetToken, Api::SyncMsg, Api::SendMsg, Api::CustomerBatchGet, Api::Code2Session];
+
+/// A bit of everything, drawn anew for each seed: some days are fair, some are not.
+pub(crate) fn weather(rng: &mut StdRng, seed: u64) -> FaultPlan {
+    let mut chance = |most: f64| if rng.random_bool(0.5) { rng.random_range(0.0..most) } else { 0.0 };
+    FaultPlan {
+        seed,
+        duplicate_callbacks: chance(0.5),
+        delay_callbacks: chance(0.5),
+        reorder_callbacks: chance(0.5),
+        drop_callbacks: chance(0.5),
+        empty_pages: chance(0.4),
+        repeated_pages: chance(0.4),
+        minus_one: chance(0.15),
+        http_5xx: chance(0.15),
+        time_outs: chance(0.1),
+        broken_json: chance(0.1),
+        html: chance(0.15),
+        token_expiry: chance(0.1),
+        throttling: chance(0.02),
+        ..FaultPlan::default()
+    }
+}
+
+/// One trouble, from its beginning to its end.
+pub(crate) async fn happens(world: &mut World, rng: &mut StdRng) -> Result<(), Failure> {
+    let sim = &world.town.sim;
+    let count = rng.random_range(1..6_usize);
+    let length = Duration::from_millis(rng.random_range(50..700));
+    let kind = match rng.random_range(0..16) {
+        0 => {
+            sim.switch(|switches| switches.down = true);
+            sleep(length).await;
+            sim.switch(|switches| switches.down = false);
+            "WeCom down"
+        }
+        1 => {
+            for api in APIS {
+                sim.fail_next(api, Fault::Html, count);
+            }
+            "HTML from everybody"
+        }
+        2 => {
+            sim.switch(|switches| switches.refuse_cursors += 1);
+            "a cursor refused"
+        }
+        3 => {
+            sim.switch(|switches| switches.cursor_jumps_back += count * 5);
+            "a cursor jumps back"
+        }
+        4 => {
+            sim.switch(|switches| switches.stuck_pages += 1);
+            "a page that goes nowhere"
+        }
+        5 => {
+            sim.switch(|switches| switches.empty_pages += 1 + u32::from(count > 3));
+            "empty pages"
+        }
+        6 => {
+            sim.revoke_access_tokens();
+            "access tokens revoked"
+        }
+        7 => {
+            sim.expire_access_tokens();
+            sim.switch(|switches| switches.token_habit = TokenHabit::NewKillsOld);
+            "access tokens kill each other"
+        }
+        8 => {
+            sim.hold_callbacks();
+            sleep(length).await;
+            sim.release_callbacks();
+            "callbacks held back"
+        }
+        9 => {
+            sim.drop_next_callbacks(count * 10);
+            "callbacks lost"
+        }
+        10 => {
+            sim.fail_next(Api::SendMsg, Fault::Dropped.after_effect(), count);
+            sim.fail_next(Api::SyncMsg, Fault::BrokenJson.after_effect(), 1);
+            "answers lost on the way back"
+        }
+        11 => {
+            sim.switch(|switches| {
+                switches.newest_first = true;
+                switches.page_size_max = count;
+            });
+            "small pages, newest first"
+        }
+        12 => {
+            stale_messages(world, if rng.random_range(0..20) == 0 { 100_000 } else { 2_000 });
+            "old messages in heaps"
+        }
+        13 => {
+            nudges(world, if rng.random_range(0..10) == 0 { 10_000 } else { 300 });
+            "nudges in heaps"
+        }
+        14 => {
+            clients_misbehave(world, length).await;
+            "slow and broken clients"
+        }
+        _ => {
+            world.stop().await?;
+            sleep(length / 4).await;
+            world.start().await?;
+            "a restart"
+        }
+    };
+    world.town.report.checked(kind);
+    Ok(())
+}
+
+/// The service's clock is an hour off for a while. Nobody begins anything meanwhile but a few bystanders, whose luck with
+/// codes is their own: WeCom's times and ours don't meet.
+pub(crate) async fn clock_jumps(world: &mut World, rng: &mut StdRng) -> Result<(), Failure> {
+    let Service::Inside(inside) = &world.service else { return Ok(()) };
+    let clock = std::sync::Arc::clone(&inside.clock);
+    let town = std::sync::Arc::clone(&world.town);
+    let paused = town.pause.write().await;
+    clock.shift(if rng.random_bool(0.5) { JUMP_MS } else { -JUMP_MS });
+    for number in 0..3 {
+        let account = town.sim.account(number % town.accounts);
+        let openid = town.sim.openid_of(&format!("bystander{number}"));
+        let session = town.login(&openid).await?;
+        let ask = crate::line::Ask {
+            method: "POST",
+            path: "/api/binding/token",
+            bearer: Some(&session),
+            body: Some(&json!({})),
+        };
+        let answer = town.line.ask(ask).await?;
+        town.sim.customer(&format!("bystander{number}")).says(&account, "解绑");
+        town.report.checked_times("asked in a wrong time", u64::from(answer.status < 300));
+    }
+    town.sent_beside(3);
+    sleep(Duration::from_millis(rng.random_range(100..600))).await;
+    clock.shift(0);
+    drop(paused);
+    town.report.checked("clock jumps");
+    Ok(())
+}
+
+fn stale_messages(world: &World, count: u64) {
+    let sim = &world.town.sim;
+    let sent = sim.now_s() - 2 * 24 * 3600;
+    for number in 0..count {
+        let message = json!({
+            "msgid": format!("stale-{sent}-{number}"),
+            "open_kfid": sim.account(0),
+            "external_userid": "wmStaleCustomer",
+            "send_time": sent,
+            "origin": 3,
+            "msgtype": "text",
+            "text": {"content": "有人吗"},
+        });
+        sim.raw_message(&sim.account(0), message);
+    }
+}
+
+fn nudges(world: &World, count: usize) {
+    for number in 0..count {
+        world.town.sim.push_callback(&world.town.sim.account(number % world.town.accounts));
+    }
+}
+
+/// Some send half of a head, some half of a body, some shut their side, some leave in the middle.
+async fn clients_misbehave(world: &World, length: Duration) {
+    let Some(address) =
+        world.town.line.base().and_then(|base| Some(base.strip_prefix("http://")?.to_owned()))
+    else {
+        return;
+    };
+    let halves: [&[u8]; 4] = [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"code\":",
+        b"POST /api/wechat-work/message?msg_signature=0&timestamp=1&nonce=2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n<xml>",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ];
+    let mut open = Vec::new();
+    for number in 0..40 {
+        let Ok(mut stream) = TcpStream::connect(&address).await else { continue };
+        if stream.write_all(halves[number % halves.len()]).await.is_ok() && number % 5 == 0 {
+            let _ = stream.shutdown().await;
+        }
+        if number % 3 > 0 {
+            open.push(stream);
+        }
+    }
+    sleep(length).await;
+    // One of them has been there all the time and now wants to know.
+    if let Some(stream) = open.first_mut() {
+        let _ = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut [0; 64])).await;
+    }
+}
