@@ -45,13 +45,13 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     world.start().await?;
     passes(&mut rng, 300).await;
     let closed = world.closes().await;
-    closed.map_err(|failure| with_log(&mut world, failure))
+    closed.map_err(|failure| with_log(&mut world, &failure))
 }
 
 /// Adds the process's log to a failure.
-pub(crate) fn with_log(world: &mut World, failure: Failure) -> Failure {
+pub(crate) fn with_log(world: &mut World, failure: &Failure) -> Failure {
     let log = world.service.process().map(|process| process.log_text()).unwrap_or_default();
-    Failure { what: format!("{}\n{log}", failure.what), ..failure }
+    Failure::new(failure.breach, format!("{}\n{log}", failure.what))
 }
 
 async fn passes(rng: &mut StdRng, most_ms: u64) {

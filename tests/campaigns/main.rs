@@ -81,7 +81,7 @@ async fn run(arguments: &Arguments) -> bool {
     let Arguments { campaign, count, seed, minutes, .. } = *arguments;
     match campaign {
         Campaign::Kill => repeat("kill", seed, count.unwrap_or(500), 4, kill::run).await,
-        Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 8, faults::run).await,
+        Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 24, faults::run).await,
         Campaign::Powercut => {
             let host = match disk::Host::mount() {
                 Ok(host) => host,
@@ -100,7 +100,8 @@ async fn run(arguments: &Arguments) -> bool {
             let faults = repeat("faults", seed, count, 4, faults::run).await;
             // As the tests' own runner says it, so that whoever sums up can count these, too.
             let passed = u8::from(kills) + u8::from(faults);
-            println!("test result: {passed} passed; {} failed", 2 - passed);
+            let verdict = if kills && faults { "ok" } else { "FAILED" };
+            println!("test result: {verdict}. {passed} passed; {} failed", 2 - passed);
             kills && faults
         }
     }
@@ -143,7 +144,7 @@ where
             println!("{name}: {ended} of {count} runs, {} effects checked", report.effects());
         }
     }
-    print!("{}", report.kinds());
+    println!("{}", report.kinds());
     let failed = report.failed_seeds();
     if !failed.is_empty() {
         println!("failed seeds: {failed:?}");

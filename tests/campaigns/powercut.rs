@@ -42,7 +42,7 @@ pub(crate) async fn run(host: Host, seed: u64, report: Report) -> Result<(), Fai
         world.closes().await
     };
     let ended = ended.await;
-    ended.map_err(|failure| with_log(&mut world, failure))
+    ended.map_err(|failure| with_log(&mut world, &failure))
 }
 
 async fn blocking<T: Send + 'static>(

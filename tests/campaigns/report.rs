@@ -92,18 +92,20 @@ impl Report {
 
     /// The counts of each kind, a line each.
     pub(crate) fn kinds(&self) -> String {
-        self.counts().effects.iter().map(|(kind, count)| format!("  {count:>9}  {kind}\n")).collect()
+        let lines: Vec<String> =
+            self.counts().effects.iter().map(|(kind, count)| format!("  {count:>9}  {kind}")).collect();
+        lines.join("\n")
     }
 
     /// The line that closes a campaign.
     pub(crate) fn last_line(&self, name: &str, runs: u64) -> String {
         format!(
-            "{name}: {runs} runs, {} lost, {} doubled, {} stuck, {} failed opens, {} effects checked",
+            "{name}: {runs} runs, {} lost, {} doubled, {} failed opens, {} effects checked, {} stuck",
             self.breaches(Breach::Lost),
             self.breaches(Breach::Doubled),
-            self.breaches(Breach::Stuck),
             self.breaches(Breach::FailedOpen),
             self.effects(),
+            self.breaches(Breach::Stuck),
         )
     }
 }

@@ -27,12 +27,13 @@ use tokio::{
 };
 
 use crate::{
+    line::eventually,
     report::{Breach, Failure},
     world::ADMIN_KEY,
 };
 
 /// How long a start may take, recovery of the store included.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// How long an orderly stop may take: the grace, and some.
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// So many lines of a process's log are kept to be shown.
@@ -101,14 +102,14 @@ impl Service {
     }
 
     /// An orderly stop.
-    pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(&mut self, store: &Path) -> Result<(), Failure> {
         match self {
             Self::Process(process) => process.terminate().await,
             Self::Inside(inside) => {
                 if let Some(app) = inside.app.take() {
                     app.stop().await;
                 }
-                Ok(())
+                inside.lets_go_of(store).await
             }
         }
     }
@@ -129,6 +130,19 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
+    /// Waits until nobody holds the store's lock. With a process that goes at its end; here what ran beside the stop, such
+    /// as a connection that was cut off, lets go a moment later.
+    async fn lets_go_of(&self, store: &Path) -> Result<(), Failure> {
+        let file = store.join("db");
+        let is_free = || std::fs::File::open(&file).is_ok_and(|file| file.try_lock().is_ok());
+        eventually(
+            || format!("{} is still locked after the stop", file.display()),
+            Breach::FailedOpen,
+            || std::future::ready(is_free().then_some(())),
+        )
+        .await
+    }
+
     async fn start(&mut self, environment: &[(String, String)]) -> Result<String, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::new(Breach::FailedOpen, error.to_string());
         let environment = Environment::new(environment.iter().cloned());
@@ -265,7 +279,8 @@ impl Process {
     /// The last lines of its log, over all its lives.
     pub(crate) fn log_text(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(|line| format!("    {line}\n")).collect()
+        let lines: Vec<String> = log.iter().map(|line| format!("    {line}")).collect();
+        lines.join("\n")
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn run(seed: u64, minutes: u64) -> bool {
         println!("soak --seed {seed}: {failure}");
         report.broken(seed, failure);
     }
-    print!("{}", report.kinds());
+    println!("{}", report.kinds());
     println!("{}", report.last_line("soak", 1));
     report.failed_seeds().is_empty()
 }
@@ -103,9 +103,9 @@ async fn rounds(
     let mut rng = StdRng::seed_from_u64(seed);
     let mut samples = interval(SAMPLE_EVERY);
     samples.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let began = Instant::now();
+    let start = Instant::now();
     while Instant::now() < end {
-        let next = rate.map_or(began, |rate| began + Duration::from_secs_f64(f64::from(begun) / rate));
+        let next = rate.map_or(start, |rate| start + Duration::from_secs_f64(f64::from(begun) / rate));
         tokio::select! {
             biased;
             _ = samples.tick() => sample(done)?,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use kfbind::sim::{Api, Fault, FaultPlan, TokenHabit};
+use kfbind::sim::{Api, Fault, FaultPlan, Sim, TokenHabit};
 use rand::{RngExt as _, rngs::StdRng};
 use serde_json::json;
 use tokio::{
@@ -44,90 +44,96 @@ pub(crate) fn weather(rng: &mut StdRng, seed: u64) -> FaultPlan {
 
 /// One trouble, from its beginning to its end.
 pub(crate) async fn happens(world: &mut World, rng: &mut StdRng) -> Result<(), Failure> {
-    let sim = &world.town.sim;
     let count = rng.random_range(1..6_usize);
     let length = Duration::from_millis(rng.random_range(50..700));
     let kind = match rng.random_range(0..16) {
         0 => {
-            sim.switch(|switches| switches.down = true);
+            world.town.sim.switch(|switches| switches.down = true);
             sleep(length).await;
-            sim.switch(|switches| switches.down = false);
+            world.town.sim.switch(|switches| switches.down = false);
             "WeCom down"
         }
         1 => {
+            world.town.sim.hold_callbacks();
+            sleep(length).await;
+            world.town.sim.release_callbacks();
+            "callbacks held back"
+        }
+        2 => {
+            stale_messages(world, if rng.random_range(0..20) == 0 { 100_000 } else { 2_000 });
+            "old messages in heaps"
+        }
+        3 => {
+            nudges(world, if rng.random_range(0..10) == 0 { 10_000 } else { 300 });
+            "nudges in heaps"
+        }
+        4 => {
+            clients_misbehave(world, length).await;
+            "slow and broken clients"
+        }
+        5 => {
+            world.stop().await?;
+            sleep(length / 4).await;
+            world.start().await?;
+            "a restart"
+        }
+        _ => wecom_errs(&world.town.sim, rng, count),
+    };
+    world.town.report.checked(kind);
+    Ok(())
+}
+
+/// WeCom makes a mistake, or a few of a kind, at its next chance.
+fn wecom_errs(sim: &Sim, rng: &mut StdRng, count: usize) -> &'static str {
+    match rng.random_range(0..10) {
+        0 => {
             for api in APIS {
                 sim.fail_next(api, Fault::Html, count);
             }
             "HTML from everybody"
         }
-        2 => {
+        1 => {
             sim.switch(|switches| switches.refuse_cursors += 1);
             "a cursor refused"
         }
-        3 => {
+        2 => {
             sim.switch(|switches| switches.cursor_jumps_back += count * 5);
             "a cursor jumps back"
         }
-        4 => {
+        3 => {
             sim.switch(|switches| switches.stuck_pages += 1);
             "a page that goes nowhere"
         }
-        5 => {
+        4 => {
             sim.switch(|switches| switches.empty_pages += 1 + u32::from(count > 3));
             "empty pages"
         }
-        6 => {
+        5 => {
             sim.revoke_access_tokens();
             "access tokens revoked"
         }
-        7 => {
+        6 => {
             sim.expire_access_tokens();
             sim.switch(|switches| switches.token_habit = TokenHabit::NewKillsOld);
             "access tokens kill each other"
         }
-        8 => {
-            sim.hold_callbacks();
-            sleep(length).await;
-            sim.release_callbacks();
-            "callbacks held back"
-        }
-        9 => {
+        7 => {
             sim.drop_next_callbacks(count * 10);
             "callbacks lost"
         }
-        10 => {
+        8 => {
             sim.fail_next(Api::SendMsg, Fault::Dropped.after_effect(), count);
             sim.fail_next(Api::SyncMsg, Fault::BrokenJson.after_effect(), 1);
             "answers lost on the way back"
         }
-        11 => {
+        _ => {
             sim.switch(|switches| {
                 switches.newest_first = true;
                 switches.page_size_max = count;
             });
             "small pages, newest first"
         }
-        12 => {
-            stale_messages(world, if rng.random_range(0..20) == 0 { 100_000 } else { 2_000 });
-            "old messages in heaps"
-        }
-        13 => {
-            nudges(world, if rng.random_range(0..10) == 0 { 10_000 } else { 300 });
-            "nudges in heaps"
-        }
-        14 => {
-            clients_misbehave(world, length).await;
-            "slow and broken clients"
-        }
-        _ => {
-            world.stop().await?;
-            sleep(length / 4).await;
-            world.start().await?;
-            "a restart"
-        }
-    };
-    world.town.report.checked(kind);
-    Ok(())
+    }
 }
 
 /// The service's clock is an hour off for a while. Nobody begins anything meanwhile but a few bystanders, whose luck with

@@ -154,7 +154,7 @@ impl World {
     /// An orderly stop.
     pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         self.town.line.is_gone();
-        self.service.stop().await?;
+        self.service.stop(&self.store).await?;
         self.town.report.checked("orderly stops");
         Ok(())
     }
