@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     report::{Failure, Report},
@@ -13,7 +13,11 @@ use crate::{
     world::World,
 };
 
+/// The longest that the weather lasts.
+const WEATHER_MAX: Duration = Duration::from_secs(40);
 const ACCOUNTS: usize = 2;
+/// What each of them does at least.
+const STEPS_MIN: u32 = 12;
 const PEOPLE: u64 = 8;
 
 /// One world, and its weather.
@@ -24,15 +28,18 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     let weather = trouble::weather(&mut rng, seed);
     world.town.sim.faults(weather.clone());
     world.start().await?;
-    world.people_come(seed, PEOPLE);
+    world.people_come(seed, PEOPLE, STEPS_MIN);
     for _ in 0..rng.random_range(1..4) {
-        sleep(Duration::from_millis(rng.random_range(0..400))).await;
+        sleep(Duration::from_millis(rng.random_range(0..1200))).await;
         if rng.random_range(0..12) == 0 {
             trouble::clock_jumps(&mut world, &mut rng).await?;
         } else {
             trouble::happens(&mut world, &mut rng).await?;
         }
     }
+    // The weather stays until most of what they have to do is done in it; nothing is promised to go on meanwhile.
+    let enough = PEOPLE * u64::from(STEPS_MIN) * 2 / 3;
+    let _ = timeout(WEATHER_MAX, world.town.has_seen(enough)).await;
     world.town.sim.no_faults();
     let closed = world.closes().await;
     closed.map_err(|failure| Failure { what: format!("{}\n  {weather}", failure.what), ..failure })

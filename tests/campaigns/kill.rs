@@ -12,6 +12,8 @@ use crate::{
 };
 
 const ACCOUNTS: usize = 3;
+/// What each of them does at least.
+const STEPS_MIN: u32 = 6;
 const PEOPLE: u64 = 12;
 
 /// One world, and what the seed has in store for it.
@@ -19,7 +21,7 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), &report).await?;
     world.start().await?;
-    world.people_come(seed, PEOPLE);
+    world.people_come(seed, PEOPLE, STEPS_MIN);
     // The moments are drawn, not waited for: nothing is promised to have happened by then.
     passes(&mut rng, 400).await;
     match rng.random_range(0..10) {

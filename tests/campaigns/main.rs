@@ -81,7 +81,7 @@ async fn run(arguments: &Arguments) -> bool {
     let Arguments { campaign, count, seed, minutes, .. } = *arguments;
     match campaign {
         Campaign::Kill => repeat("kill", seed, count.unwrap_or(500), 4, kill::run).await,
-        Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 24, faults::run).await,
+        Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 64, faults::run).await,
         Campaign::Powercut => {
             let host = match disk::Host::mount() {
                 Ok(host) => host,

@@ -52,6 +52,8 @@ pub(crate) struct Sum {
     pub(crate) bound: u64,
     pub(crate) unbound: u64,
     pub(crate) conflicts: u64,
+    /// Codes that were never made.
+    pub(crate) wrong: u64,
     /// Messages that held a code or the word that unbinds.
     pub(crate) acted_on: u64,
 }
@@ -99,8 +101,8 @@ impl Person {
             (Some((own, ..)), _) if draw < 40 => self.undoes_in_chat(p, own).await,
             (Some((own, ..)), _) if draw < 60 => self.undoes_over_http(p, own, draw < 50).await,
             _ if draw < 75 => self.says_stale(p, c).await,
-            _ if draw < 82 => self.guesses(p, c).await,
-            _ if draw < 90 => {
+            _ if draw < 86 => self.guesses(p, c).await,
+            _ if draw < 92 => {
                 let talk = TALK[self.rng.random_range(0..TALK.len())];
                 self.says(c, talk);
                 Ok(())
@@ -367,6 +369,7 @@ impl Person {
             return Ok(());
         }
         self.chats[c].wrong += 1;
+        self.sum.wrong += 1;
         self.says_for(c, &guess, "wrong_code");
         self.hears_all(c).await?;
         self.town.report.checked("wrong codes refused");

@@ -14,6 +14,8 @@ use crate::{
 };
 
 const ACCOUNTS: usize = 3;
+/// What each of them does at least.
+const STEPS_MIN: u32 = 6;
 const PEOPLE: u64 = 12;
 /// The longest that people are at it before the cut, in milliseconds.
 const BEFORE_MS_MAX: u64 = 1500;
@@ -25,7 +27,7 @@ pub(crate) async fn run(host: Host, seed: u64, report: Report) -> Result<(), Fai
     let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), &report).await?;
     world.store = store_in(&disk.path());
     world.start().await?;
-    world.people_come(seed, PEOPLE);
+    world.people_come(seed, PEOPLE, STEPS_MIN);
     // The moment is drawn, not waited for.
     sleep(Duration::from_micros(rng.random_range(0..BEFORE_MS_MAX * 1000))).await;
     // First nobody's word counts any more, then the disk is looked at: what was promised before must be on it.

@@ -47,6 +47,7 @@ pub(crate) fn compare(
         ("audited bindings", audited(BOUND), sum.bound),
         ("audited unbindings", audited(UNBOUND), sum.unbound),
         ("audited conflicts", audited(CONFLICT), sum.conflicts),
+        ("wrong codes counted", wrong_codes(&trees), sum.wrong),
         ("messages remembered", count("seen"), sum.acted_on),
         ("answers left in the outbox", count("outbox"), 0),
     ];
@@ -108,6 +109,16 @@ fn first_text(value: &[u8]) -> Option<String> {
 fn audit_kind(value: &[u8]) -> Option<u64> {
     let (_at, rest) = integer(value.get(1..)?)?;
     Some(integer(rest)?.0)
+}
+
+/// All wrong codes that are counted, over all customers.
+fn wrong_codes(trees: &Trees) -> u64 {
+    let total = |value: &[u8]| {
+        let (_window_start, rest) = integer(value.get(1..)?)?;
+        let (_in_window, rest) = integer(rest)?;
+        Some(integer(rest)?.0)
+    };
+    trees.get("attempts").into_iter().flatten().filter_map(|(_, value)| total(value)).sum()
 }
 
 /// An integer and what follows it.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::{sync::RwLock, task::JoinSet, time::timeout};
 
 use crate::{
-    line::{Ask, Line, PATIENCE, eventually},
+    line::{Ask, Line, PATIENCE, PAUSE, eventually},
     person::{Person, Sum},
     report::{Breach, Failure, Report},
     service::{Service, environment, store_in},
@@ -38,6 +38,8 @@ pub(crate) struct Town {
     /// Held for writing while nobody may begin anything.
     pub(crate) pause: RwLock<()>,
     is_closing: AtomicBool,
+    /// Things that people have done.
+    steps: AtomicU64,
     /// Messages of bystanders that the service remembers.
     beside: AtomicU64,
     codes: Mutex<HashSet<String>>,
@@ -73,6 +75,13 @@ impl Town {
     /// So many more messages that are acted on were sent by nobody who writes things down.
     pub(crate) fn sent_beside(&self, messages: u64) {
         self.beside.fetch_add(messages, Ordering::SeqCst);
+    }
+
+    /// Waits until people have done so many things.
+    pub(crate) async fn has_seen(&self, steps: u64) {
+        while self.steps.load(Ordering::SeqCst) < steps {
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn metric(&self, name: &str) -> Option<f64> {
@@ -124,6 +133,7 @@ impl World {
             accounts,
             pause: RwLock::new(()),
             is_closing: AtomicBool::new(false),
+            steps: AtomicU64::default(),
             beside: AtomicU64::default(),
             codes: Mutex::default(),
         };
@@ -159,16 +169,19 @@ impl World {
         Ok(())
     }
 
-    /// So many people come and are busy until [`Self::closes`].
-    pub(crate) fn people_come(&mut self, seed: u64, count: u64) {
+    /// So many people come and are busy until [`Self::closes`], each with at least so many things.
+    pub(crate) fn people_come(&mut self, seed: u64, count: u64, steps_min: u32) {
         for number in 0..count {
             let town = Arc::clone(&self.town);
             self.people.spawn(async move {
                 let seed = seed.wrapping_mul(1_000_003).wrapping_add(number);
                 let mut person = Person::arrives(Arc::clone(&town), &format!("p{number}"), seed).await?;
-                while !town.is_closing.load(Ordering::SeqCst) {
+                let mut steps = 0;
+                while steps < steps_min || !town.is_closing.load(Ordering::SeqCst) {
                     let _going = town.pause.read().await;
                     person.step().await?;
+                    steps += 1;
+                    town.steps.fetch_add(1, Ordering::SeqCst);
                 }
                 person.leaves().await
             });
@@ -185,6 +198,7 @@ impl World {
             sum.bound += left.bound;
             sum.unbound += left.unbound;
             sum.conflicts += left.conflicts;
+            sum.wrong += left.wrong;
             sum.acted_on += left.acted_on;
         }
         let town = &self.town;
