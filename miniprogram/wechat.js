@@ -33,7 +33,7 @@ function connect(config, dispatch) {
   const run = (effect) => {
     switch (effect.type) {
       case 'identify':
-        identify(config, effect.id, dispatch);
+        identify(config, effect, dispatch);
         return;
       case 'request':
         tasks.set(effect.id, request(config, effect, ended));
@@ -82,24 +82,45 @@ function connect(config, dispatch) {
 
 /** What this version of WeChat can do, and what it kept for us. */
 function present() {
-  const stored = wx.getStorageSync(SESSION_KEY);
-  return {
-    canOpenChat: typeof wx.openCustomerServiceChat === 'function',
-    session: typeof stored === 'string' && stored !== '' ? stored : null,
-  };
+  return { canOpenChat: typeof wx.openCustomerServiceChat === 'function', session: keptSession() };
 }
 
-/** @param {Config} config @param {number} id @param {Bind.Dispatch} dispatch */
-function identify(config, id, dispatch) {
-  const { getSession } = config;
-  const found =
-    getSession === null
-      ? wx.login().then((result) => dispatch({ type: 'identified', id, code: result.code }))
-      : getSession().then((session) => dispatch({ type: 'session', id, session }));
-  found.catch((error) => {
-    note('login', error);
-    dispatch({ type: 'no-answer', id, problem: problemOf(error) });
+function keptSession() {
+  try {
+    const stored = wx.getStorageSync(SESSION_KEY);
+    return typeof stored === 'string' && stored !== '' ? stored : null;
+  } catch (error) {
+    // A broken storage costs a login, not the page.
+    note('storage', error);
+    return null;
+  }
+}
+
+/**
+ * Ends in time whatever happens: neither WeChat nor a back end's `getSession` is trusted to answer, or to be a promise.
+ * @param {Config} config
+ * @param {Extract<Bind.Effect, { type: 'identify' }>} call
+ * @param {Bind.Dispatch} dispatch
+ */
+function identify({ getSession }, { id, timeoutMs }, dispatch) {
+  let timer = 0;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timeout')), timeoutMs);
   });
+  /** @returns {Promise<Bind.Untimed>} */
+  const ask = async () =>
+    getSession === null
+      ? { type: 'identified', id, code: (await wx.login()).code }
+      : { type: 'session', id, session: await getSession() };
+  Promise.race([ask(), late])
+    .catch((error) => {
+      note('login', error);
+      return /** @type {Bind.Untimed} */ ({ type: 'no-answer', id, problem: problemOf(error) });
+    })
+    .then((event) => {
+      clearTimeout(timer);
+      dispatch(event);
+    });
 }
 
 /**
@@ -159,7 +180,7 @@ function remember(session) {
  */
 function copy(what, text, dispatch) {
   wx.setClipboardData({ data: text }).then(
-    () => dispatch({ type: 'copied', what }),
+    () => dispatch({ type: 'copied', what, text }),
     (error) => {
       note('setClipboardData', error);
       dispatch({ type: 'copy-failed', what });

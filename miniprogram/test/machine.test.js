@@ -188,7 +188,7 @@ test('a code is made by a tap, and a second tap does not make another', () => {
 
 test('another code is asked for by name, and what was done with the first is forgotten', () => {
   const machine = withCode();
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   machine.send({ type: 'chat-opened' });
   machine.send({ type: 'new-code' });
   assert.deepEqual(machine.effect('request')?.body, { new: true });
@@ -241,7 +241,7 @@ test('a nickname that comes late is shown, without another celebration', () => {
 test('the copy is the code alone, and the chat opens with the link and the corp', () => {
   const machine = withCode();
   assert.deepEqual(machine.send({ type: 'copy-code' }), [{ type: 'copy', what: 'code', text: '482913' }]);
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   assert.deepEqual(machine.send({ type: 'open-chat' }), [
     { type: 'open-chat', url: server.code('482913').kf.url, corpId: 'ww0123456789abcdef' },
   ]);
@@ -251,14 +251,25 @@ test('the copy is the code alone, and the chat opens with the link and the corp'
 
 test('copying the link says that the code is not in the clipboard any more', () => {
   const machine = withCode();
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   machine.send({ type: 'chat-failed' });
   assert.equal(machine.state.linkShown, true);
   assert.deepEqual(machine.send({ type: 'copy-link' }), [
     { type: 'copy', what: 'link', text: server.code('482913').kf.url },
   ]);
-  machine.send({ type: 'copied', what: 'link' });
+  machine.send({ type: 'copied', what: 'link', text: server.code('482913').kf.url });
   assert.deepEqual([machine.state.copied, machine.state.linkCopied], [false, true]);
+});
+
+test('a copy that ends after its code was replaced does not count for the new one', () => {
+  const machine = withCode();
+  machine.send({ type: 'copy-code' });
+  machine.send({ type: 'new-code' });
+  machine.answer(201, server.code('715064'));
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
+  assert.equal(machine.state.copied, false);
+  machine.send({ type: 'copied', what: 'code', text: '715064' });
+  assert.equal(machine.state.copied, true);
 });
 
 test('an old WeChat is never asked to open the chat', () => {

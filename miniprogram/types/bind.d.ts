@@ -119,7 +119,8 @@ declare namespace Bind {
 
   /** What became of a tap on the phone. */
   type Outcome =
-    | { now: number; type: 'copied' | 'copy-failed'; what: Copied }
+    | { now: number; type: 'copied'; what: Copied; text: string }
+    | { now: number; type: 'copy-failed'; what: Copied }
     | { now: number; type: 'chat-opened' | 'chat-failed' };
 
   type TapName =
@@ -145,7 +146,7 @@ declare namespace Bind {
   }
 
   type Effect =
-    | { type: 'identify'; id: number }
+    | { type: 'identify'; id: number; timeoutMs: number }
     | Request
     | { type: 'abort'; id: number }
     | { type: 'remember'; session: string | null }

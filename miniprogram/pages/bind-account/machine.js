@@ -136,8 +136,8 @@ function useCode(draft, tap, { token, url, corpId }) {
 function takeOutcome(state, event) {
   switch (event.type) {
     case 'copied':
-      // One clipboard: with the link in it, the code is there no more.
-      state.copied = event.what === 'code';
+      // One clipboard: with the link in it, or a code of before, this code is there no more.
+      state.copied = event.text === state.code?.token;
       state.linkCopied ||= event.what === 'link';
       state.notice = null;
       return;
