@@ -81,7 +81,9 @@ impl Stage {
                 "customers": CUSTOMERS,
             }),
         );
-        stage.start().await?;
+        let app = stage.start().await?;
+        *stage.app.lock().await = Some(app);
+        stage.wire.tell("service", json!({"state": "up"}));
         Ok(stage)
     }
 
@@ -105,10 +107,18 @@ impl Stage {
     pub(super) fn narrate(&self, mut commits: Commits) -> JoinHandle<()> {
         let (wire, people) = (Arc::clone(&self.wire), Arc::clone(&self.people));
         let mut events = self.sim.subscribe();
-        let tell = move |event: SimEvent| {
+        let mut heard = None;
+        let mut tell = move |event: SimEvent| {
             let people = people.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let (kind, fields) = of_sim(event, |id| people.get(id).cloned());
-            wire.tell(kind, fields);
+            let told = of_sim(event, |id| people.get(id).cloned());
+            // The customer hears in the middle of the call that says it; here the call comes first.
+            if told.0 == "heard" {
+                heard = Some(told);
+                return;
+            }
+            for (kind, fields) in [Some(told), heard.take()].into_iter().flatten() {
+                wire.tell(kind, fields);
+            }
         };
         let wire = Arc::clone(&self.wire);
         tokio::spawn(async move {
@@ -142,8 +152,10 @@ impl Stage {
         self.service.send_replace(None);
         self.wire.tell("service", json!({"state": "down"}));
         tokio::time::sleep(RESTART_PAUSE).await;
-        drop(app);
-        self.start().await
+        // Still under the lock: a second restart meanwhile would start a second service on the same store.
+        *app = Some(self.start().await?);
+        self.wire.tell("service", json!({"state": "up"}));
+        Ok(())
     }
 
     /// Lets WeCom and WeChat close every connection for so long; a further outage takes the place of the first.
@@ -170,16 +182,14 @@ impl Stage {
         }
     }
 
-    async fn start(&self) -> anyhow::Result<()> {
+    async fn start(&self) -> anyhow::Result<App> {
         let config = Config::from_toml(&self.config, &Environment::default())
             .context("the demo's own configuration")?
             .config;
         let app = App::start(&config, Machine::default()).await?;
         self.sim.set_callback_url(&format!("http://{}{CALLBACK_PATH}", app.addr()));
         self.service.send_replace(Some(app.addr()));
-        self.wire.tell("service", json!({"state": "up"}));
-        *self.app.lock().await = Some(app);
-        Ok(())
+        Ok(app)
     }
 }
 
