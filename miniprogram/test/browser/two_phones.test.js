@@ -223,6 +223,47 @@ played('every customer has phones of their own', async (phones) => {
   await phones.picture('customers');
 });
 
+played('an answer to somebody else is marked, but not once more after a reload', async (phones) => {
+  const { page } = phones;
+  const marked = () => page.$$eval('.tab-news', (tabs) => tabs.map((tab) => tab.textContent));
+  await phones.choose('小王');
+  await phones.getCode();
+  const code = await phones.code();
+  await phones.choose('小李');
+  assert.deepEqual(await marked(), []);
+  await page.evaluate(async (/** @type {string} */ text) => {
+    await fetch('/demo/say', { method: 'POST', body: JSON.stringify({ customer: '小王', text }) });
+  }, code);
+  await phones.settles();
+  await phones.reads('#count-answered', /^1$/);
+  assert.deepEqual(await marked(), ['小王']);
+  await page.reload();
+  await page.waitForSelector('#panel-小李:not([hidden])');
+  await phones.settles();
+  assert.deepEqual(await marked(), []);
+});
+
+played('whatever a customer writes or is called, it is text', async (phones) => {
+  const { page } = phones;
+  const text = '<img src="x" onerror="document.title = 1"><script>document.title = 2</script>';
+  const name = '<b>王</b> 五';
+  await phones.says(text);
+  await page.evaluate(async (/** @type {string} */ customer, /** @type {string} */ said) => {
+    await fetch('/demo/say', { method: 'POST', body: JSON.stringify({ customer, text: said }) });
+  }, name, text);
+  await phones.reads('#count-said', /^2$/);
+  await phones.settles();
+  await phones.reads('.panel:not([hidden]) .mine .words-line', text);
+  await phones.reads('#rows .row-said .text', text);
+  await phones.reads('[role="tab"]:last-child', name);
+  assert.equal(await page.$$eval('#panels img, #panels script, #tabs b, #rows img, #rows script', (all) => all.length), 0);
+  assert.match(await page.title(), /^kfbind/);
+  const lost = await page.$$eval('[role="tab"]', (tabs) =>
+    tabs.filter((tab) => document.getElementById(String(tab.getAttribute('aria-controls')))?.getAttribute('aria-labelledby') !== tab.id || /\s/.test(tab.id)),
+  );
+  assert.equal(lost.length, 0, 'a tab and its panel name each other');
+});
+
 played(
   'readable and uncut in both themes, from a phone to a large screen',
   async (phones) => {
