@@ -380,6 +380,16 @@ test('polls follow each other at once when held, and slowly when the server does
   assert.equal(machine.effect('timer')?.delayMs, 990);
 });
 
+test('a poll may be held as long as was asked for, and travel as long as any call', () => {
+  const machine = opened();
+  const poll = machine.effect('request');
+  const heldMs = 1000 * Number(/wait=(\d+)/.exec(String(poll?.path))?.[1]);
+  machine.send({ type: 'get-code' });
+  const travelMs = Number(machine.effect('request')?.timeoutMs);
+  assert.ok(heldMs > 0 && travelMs > 0);
+  assert.ok(Number(poll?.timeoutMs) >= heldMs + travelMs, `${poll?.timeoutMs} ms for ${heldMs} held and ${travelMs} on the way`);
+});
+
 test('the first failed poll is silent, the second is said, and a good answer ends it', () => {
   const machine = withCode();
   machine.noAnswer();

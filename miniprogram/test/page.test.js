@@ -422,6 +422,15 @@ mounted('what the server wants no more of for a while can not be tapped, and say
   assert.ok(page.button('请稍候（7 秒）')?.hasAttribute('disabled'));
 });
 
+mounted(
+  'where the chat can not unbind, nobody is told that it can',
+  async (page) => {
+    await page.sees('需要解除时，可以点按下面的按钮。');
+    assert.ok(!page.text().includes('发送“'));
+  },
+  { server: (server) => server.bind(), host: { config: { unbindWord: '' } } },
+);
+
 mounted('beside the code, too, a retry is a tap away', async (page) => {
   await getCode(page);
   await page.until(() => page.server.waits.length > 0, 'a waiting poll');
