@@ -8,10 +8,7 @@ const texts = require('./texts');
 
 const SESSION_KEY = 'kfbind.session';
 
-/** @typedef {import('./config').Config} Config */
-/** @typedef {Extract<Bind.Untimed, { type: 'answer' | 'no-answer' }>} Ended */
-
-/** @param {Config} config @param {Bind.Dispatch} dispatch */
+/** @param {Bind.Config} config @param {Bind.Dispatch} dispatch */
 function connect(config, dispatch) {
   /** @type {Map<number, WechatMiniprogram.RequestTask>} */
   const tasks = new Map();
@@ -22,7 +19,7 @@ function connect(config, dispatch) {
   const onNetwork = (status) => dispatch({ type: 'network', connected: status.isConnected === true });
   wx.onNetworkStatusChange(onNetwork);
 
-  /** A request that we aborted ourselves ends too; nobody wants to hear of it. @param {Ended} event @param {any} error */
+  /** A request that we aborted ourselves ends too; nobody wants to hear of it. @param {Bind.Ended} event @param {any} error */
   const ended = (event, error) => {
     const wanted = tasks.delete(event.id);
     if (wanted && error !== null) note('request', error);
@@ -97,18 +94,15 @@ function keptSession() {
 }
 
 /**
- * Ends in time whatever happens: neither WeChat nor a back end's `getSession` is trusted to answer, or to be a promise.
- * @param {Config} config
- * @param {Extract<Bind.Effect, { type: 'identify' }>} call
- * @param {Bind.Dispatch} dispatch
+ * Ends in time: neither WeChat nor `getSession` is trusted to answer, or to be a promise.
+ * @param {Bind.Config} config @param {Bind.Identify} call @param {Bind.Dispatch} dispatch
  */
 function identify({ getSession }, { id, timeoutMs }, dispatch) {
   let timer = 0;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error('timeout')), timeoutMs);
   });
-  /** @returns {Promise<Bind.Untimed>} */
-  const ask = async () =>
+  const ask = /** @returns {Promise<Bind.Untimed>} */ async () =>
     getSession === null
       ? { type: 'identified', id, code: (await wx.login()).code }
       : { type: 'session', id, session: await getSession() };
@@ -123,11 +117,7 @@ function identify({ getSession }, { id, timeoutMs }, dispatch) {
     });
 }
 
-/**
- * @param {Config} config
- * @param {Extract<Bind.Effect, { type: 'request' }>} call
- * @param {(event: Ended, error: any) => void} ended
- */
+/** @param {Bind.Config} config @param {Bind.Request} call @param {(event: Bind.Ended, error: any) => void} ended */
 function request(config, call, ended) {
   const { id, method, path, session } = call;
   /** @type {Record<string, string>} */

@@ -307,7 +307,11 @@ mounted('a page that is left takes its calls along', async (page) => {
   await page.until(() => page.server.waits.length > 0, 'a waiting poll');
   const before = page.aborted;
   await page.tap('换一个');
+  /** @type {any[]} */
+  const deaf = [];
+  page.window.wx.offNetworkStatusChange = (/** @type {any} */ listener) => deaf.push(typeof listener);
   page.window.kfbindPage.unload();
+  assert.deepEqual(deaf, ['function'], 'it listens to the network no more');
   assert.equal(page.aborted - before, 2, 'the poll for the tap, the call of the tap for the end');
   page.window.kfbindPage.network(true);
   await page.pass(60_000);
@@ -429,6 +433,20 @@ mounted(
     assert.ok(!page.text().includes('发送“'));
   },
   { server: (server) => server.bind(), host: { config: { unbindWord: '' } } },
+);
+
+const kept = new Map();
+
+mounted(
+  'a session is kept for the next visit, and a new one takes the place of one that ended',
+  async (page) => {
+    await page.sees('获取绑定码');
+    assert.deepEqual([...kept], [['kfbind.session', 'session-1']]);
+    page.server.session = 'session-2';
+    await getCode(page);
+    assert.deepEqual([...kept], [['kfbind.session', 'session-2']]);
+  },
+  { host: { storage: kept } },
 );
 
 mounted('beside the code, too, a retry is a tap away', async (page) => {
