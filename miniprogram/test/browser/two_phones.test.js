@@ -144,6 +144,7 @@ played('a lost callback loses nothing: the next one brings both messages', async
   await phones.says(code);
   await phones.reads('.row-callback-lost', '这次回调丢了');
   await phones.reads('#drill-lose', '丢掉下一次回调');
+  assert.equal(await page.$eval('#drill-lose', (button) => button.getAttribute('aria-disabled')), 'false');
   await phones.picture('lost-callback');
   await phones.choose('小王');
   await phones.says('你好');
@@ -319,6 +320,33 @@ played('a reload shows the same', async (phones) => {
   await phones.settles();
   assert.deepEqual(await phones.kinds(), kinds);
   assert.equal(await logins(), before, 'the session outlives the reload');
+});
+
+played('a lost connection to the demo tells nothing twice', async (phones) => {
+  const { page } = phones;
+  await page.evaluateOnNewDocument(() => {
+    const Source = window.EventSource;
+    Object.assign(window, { sources: [] });
+    window.EventSource = class extends Source {
+      constructor(/** @type {string | URL} */ url) {
+        super(url);
+        /** @type {any} */ (window).sources.push(this);
+      }
+    };
+  });
+  await page.reload();
+  await phones.says('你好');
+  await phones.settles();
+  const kinds = await phones.kinds();
+  await page.evaluate(() => /** @type {any} */ (window).sources[0].dispatchEvent(new window.Event('error')));
+  await phones.reads('#lamp-service strong', '演示程序没有回应');
+  await phones.reads('#lamp-service strong', '运行中');
+  await phones.says('再见');
+  await phones.reads('#count-said', /^2$/);
+  await phones.settles();
+  assert.equal(await page.$$eval('.panel:not([hidden]) .mine', (all) => all.length), 2);
+  assert.deepEqual((await phones.kinds()).slice(0, kinds.length), kinds);
+  assert.deepEqual(await phones.sums(), ['2', '2', '0']);
 });
 
 played('by key alone', async (phones) => {
