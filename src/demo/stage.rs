@@ -3,7 +3,7 @@
 //! Knows no HTTP. The service may be stopped and started again on the same store; its address changes with that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use actors::ports::Clock as _;
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     sync::{Mutex as AsyncMutex, broadcast, watch},
@@ -108,9 +108,14 @@ impl Stage {
         let (wire, people) = (Arc::clone(&self.wire), Arc::clone(&self.people));
         let mut events = self.sim.subscribe();
         let mut heard = None;
-        let mut tell = move |event: SimEvent| {
+        // Pages that were pulled and whose commit was not told yet: the account, and how many messages.
+        let mut pulled = BTreeSet::new();
+        let mut tell = move |event: SimEvent, pulled: &mut BTreeSet<(String, u64)>| {
             let people = people.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let told = of_sim(event, |id| people.get(id).cloned());
+            if told.0 == "pull" && told.1.get("errcode") == Some(&json!(0)) {
+                pulled.extend(page_of(&told.1));
+            }
             // The customer hears in the middle of the call that says it; here the call comes first.
             if told.0 == "heard" {
                 heard = Some(told);
@@ -126,14 +131,18 @@ impl Stage {
                 tokio::select! {
                     biased;
                     Some(commit) = commits.recv() => {
-                        // What led to the commit comes before it.
-                        while let Ok(event) = events.try_recv() {
-                            tell(event);
+                        // The pull that led to the commit comes before it, what came of it afterwards.
+                        let commit = commit.into();
+                        let page = page_of(&commit);
+                        while !page.as_ref().is_some_and(|page| pulled.remove(page))
+                            && let Ok(event) = events.try_recv()
+                        {
+                            tell(event, &mut pulled);
                         }
-                        wire.tell("commit", commit.into());
+                        wire.tell("commit", commit);
                     }
                     event = events.recv() => match event {
-                        Ok(event) => tell(event),
+                        Ok(event) => tell(event, &mut pulled),
                         Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => return,
                     },
@@ -191,6 +200,11 @@ impl Stage {
         self.service.send_replace(Some(app.addr()));
         Ok(app)
     }
+}
+
+/// Which page a pull or a commit is about: the account, and how many messages.
+fn page_of(fields: &Value) -> Option<(String, u64)> {
+    Some((fields.get("account")?.as_str()?.to_owned(), fields.get("messages")?.as_u64()?))
 }
 
 fn config_text(sim: &SimOptions, store: &str, base_url: &str) -> String {

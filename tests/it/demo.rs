@@ -107,7 +107,10 @@ async fn the_events_of_a_binding_tell_it_in_order_and_without_secrets() {
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
 
     let said_at = events.iter().position(|event| event["type"] == "said").unwrap();
-    let story = &events[said_at..];
+    // Without the pages that are empty anyway.
+    let story: Vec<Value> =
+        events[said_at..].iter().filter(|event| event["messages"] != 0).cloned().collect();
+    let story = &story[..];
     let order: BTreeMap<&str, usize> =
         story.iter().enumerate().rev().map(|(at, event)| (event["type"].as_str().unwrap(), at)).collect();
     for pair in ["said", "callback", "pull", "commit", "answer", "heard"].windows(2) {
