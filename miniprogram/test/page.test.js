@@ -435,6 +435,16 @@ mounted(
   { server: (server) => server.bind(), host: { config: { unbindWord: '' } } },
 );
 
+mounted('a chat that is there in name only, as in the app of WeCom, is one that does not open', async (page) => {
+  await getCode(page);
+  page.window.wx.openCustomerServiceChat = () => {
+    throw new Error('not supported');
+  };
+  await page.tap('打开客服会话');
+  await page.sees('没能打开客服会话');
+  await page.sees('https://work.weixin.qq.com/kfid/');
+});
+
 const kept = new Map();
 
 mounted(

@@ -125,6 +125,7 @@ played(
     await phones.reads('#drill-down', /断网中，还有 \d 秒/);
     await phones.says(code);
     await phones.reads('#verdict', '企业微信断网，1 条消息在等');
+    await phones.reads('#rows .row-hung-up .result', /^连接被断开 × [2-9]/);
     await phones.picture('outage-waiting');
     await phones.sees('绑定成功');
     await phones.reads('#lamp-wecom strong', '正常');
