@@ -2,14 +2,7 @@
  * What differs from one company to the next. All else is in `texts.js` and in the server's own configuration.
  */
 
-/**
- * @typedef {object} Config
- * @property {string} apiBase
- * @property {string} unbindWord
- * @property {(() => Promise<string>) | null} getSession
- */
-
-/** @type {Config} */
+/** @type {Bind.Config} */
 const config = {
   /**
    * Where kfbind answers, without a slash at the end. On phones it must be https, and stand with the very same port

@@ -8,10 +8,7 @@ const texts = require('./texts');
 
 const SESSION_KEY = 'kfbind.session';
 
-/** @typedef {import('./config').Config} Config */
-/** @typedef {Extract<Bind.Untimed, { type: 'answer' | 'no-answer' }>} Ended */
-
-/** @param {Config} config @param {Bind.Dispatch} dispatch */
+/** @param {Bind.Config} config @param {Bind.Dispatch} dispatch */
 function connect(config, dispatch) {
   /** @type {Map<number, WechatMiniprogram.RequestTask>} */
   const tasks = new Map();
@@ -22,7 +19,7 @@ function connect(config, dispatch) {
   const onNetwork = (status) => dispatch({ type: 'network', connected: status.isConnected === true });
   wx.onNetworkStatusChange(onNetwork);
 
-  /** A request that we aborted ourselves ends too; nobody wants to hear of it. @param {Ended} event @param {any} error */
+  /** A request that we aborted ourselves ends too; nobody wants to hear of it. @param {Bind.Ended} event @param {any} error */
   const ended = (event, error) => {
     const wanted = tasks.delete(event.id);
     if (wanted && error !== null) note('request', error);
@@ -33,7 +30,7 @@ function connect(config, dispatch) {
   const run = (effect) => {
     switch (effect.type) {
       case 'identify':
-        identify(config, effect.id, dispatch);
+        identify(config, effect, dispatch);
         return;
       case 'request':
         tasks.set(effect.id, request(config, effect, ended));
@@ -82,31 +79,45 @@ function connect(config, dispatch) {
 
 /** What this version of WeChat can do, and what it kept for us. */
 function present() {
-  const stored = wx.getStorageSync(SESSION_KEY);
-  return {
-    canOpenChat: typeof wx.openCustomerServiceChat === 'function',
-    session: typeof stored === 'string' && stored !== '' ? stored : null,
-  };
+  return { canOpenChat: typeof wx.openCustomerServiceChat === 'function', session: keptSession() };
 }
 
-/** @param {Config} config @param {number} id @param {Bind.Dispatch} dispatch */
-function identify(config, id, dispatch) {
-  const { getSession } = config;
-  const found =
-    getSession === null
-      ? wx.login().then((result) => dispatch({ type: 'identified', id, code: result.code }))
-      : getSession().then((session) => dispatch({ type: 'session', id, session }));
-  found.catch((error) => {
-    note('login', error);
-    dispatch({ type: 'no-answer', id, problem: problemOf(error) });
-  });
+function keptSession() {
+  try {
+    const stored = wx.getStorageSync(SESSION_KEY);
+    return typeof stored === 'string' && stored !== '' ? stored : null;
+  } catch (error) {
+    // A broken storage costs a login, not the page.
+    note('storage', error);
+    return null;
+  }
 }
 
 /**
- * @param {Config} config
- * @param {Extract<Bind.Effect, { type: 'request' }>} call
- * @param {(event: Ended, error: any) => void} ended
+ * Ends in time: neither WeChat nor `getSession` is trusted to answer, or to be a promise.
+ * @param {Bind.Config} config @param {Bind.Identify} call @param {Bind.Dispatch} dispatch
  */
+function identify({ getSession }, { id, timeoutMs }, dispatch) {
+  let timer = 0;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('timeout')), timeoutMs);
+  });
+  const ask = /** @returns {Promise<Bind.Untimed>} */ async () =>
+    getSession === null
+      ? { type: 'identified', id, code: (await wx.login()).code }
+      : { type: 'session', id, session: await getSession() };
+  Promise.race([ask(), late])
+    .catch((error) => {
+      note('login', error);
+      return /** @type {Bind.Untimed} */ ({ type: 'no-answer', id, problem: problemOf(error) });
+    })
+    .then((event) => {
+      clearTimeout(timer);
+      dispatch(event);
+    });
+}
+
+/** @param {Bind.Config} config @param {Bind.Request} call @param {(event: Bind.Ended, error: any) => void} ended */
 function request(config, call, ended) {
   const { id, method, path, session } = call;
   /** @type {Record<string, string>} */
@@ -159,7 +170,7 @@ function remember(session) {
  */
 function copy(what, text, dispatch) {
   wx.setClipboardData({ data: text }).then(
-    () => dispatch({ type: 'copied', what }),
+    () => dispatch({ type: 'copied', what, text }),
     (error) => {
       note('setClipboardData', error);
       dispatch({ type: 'copy-failed', what });

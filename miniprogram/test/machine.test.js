@@ -188,7 +188,7 @@ test('a code is made by a tap, and a second tap does not make another', () => {
 
 test('another code is asked for by name, and what was done with the first is forgotten', () => {
   const machine = withCode();
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   machine.send({ type: 'chat-opened' });
   machine.send({ type: 'new-code' });
   assert.deepEqual(machine.effect('request')?.body, { new: true });
@@ -241,7 +241,7 @@ test('a nickname that comes late is shown, without another celebration', () => {
 test('the copy is the code alone, and the chat opens with the link and the corp', () => {
   const machine = withCode();
   assert.deepEqual(machine.send({ type: 'copy-code' }), [{ type: 'copy', what: 'code', text: '482913' }]);
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   assert.deepEqual(machine.send({ type: 'open-chat' }), [
     { type: 'open-chat', url: server.code('482913').kf.url, corpId: 'ww0123456789abcdef' },
   ]);
@@ -251,14 +251,25 @@ test('the copy is the code alone, and the chat opens with the link and the corp'
 
 test('copying the link says that the code is not in the clipboard any more', () => {
   const machine = withCode();
-  machine.send({ type: 'copied', what: 'code' });
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
   machine.send({ type: 'chat-failed' });
   assert.equal(machine.state.linkShown, true);
   assert.deepEqual(machine.send({ type: 'copy-link' }), [
     { type: 'copy', what: 'link', text: server.code('482913').kf.url },
   ]);
-  machine.send({ type: 'copied', what: 'link' });
+  machine.send({ type: 'copied', what: 'link', text: server.code('482913').kf.url });
   assert.deepEqual([machine.state.copied, machine.state.linkCopied], [false, true]);
+});
+
+test('a copy that ends after its code was replaced does not count for the new one', () => {
+  const machine = withCode();
+  machine.send({ type: 'copy-code' });
+  machine.send({ type: 'new-code' });
+  machine.answer(201, server.code('715064'));
+  machine.send({ type: 'copied', what: 'code', text: '482913' });
+  assert.equal(machine.state.copied, false);
+  machine.send({ type: 'copied', what: 'code', text: '715064' });
+  assert.equal(machine.state.copied, true);
 });
 
 test('an old WeChat is never asked to open the chat', () => {
@@ -367,6 +378,16 @@ test('polls follow each other at once when held, and slowly when the server does
   machine.wait(10);
   machine.answer(200, { ...UNBOUND, version: 7 });
   assert.equal(machine.effect('timer')?.delayMs, 990);
+});
+
+test('a poll may be held as long as was asked for, and travel as long as any call', () => {
+  const machine = opened();
+  const poll = machine.effect('request');
+  const heldMs = 1000 * Number(/wait=(\d+)/.exec(String(poll?.path))?.[1]);
+  machine.send({ type: 'get-code' });
+  const travelMs = Number(machine.effect('request')?.timeoutMs);
+  assert.ok(heldMs > 0 && travelMs > 0);
+  assert.ok(Number(poll?.timeoutMs) >= heldMs + travelMs, `${poll?.timeoutMs} ms for ${heldMs} held and ${travelMs} on the way`);
 });
 
 test('the first failed poll is silent, the second is said, and a good answer ends it', () => {

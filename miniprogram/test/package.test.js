@@ -64,6 +64,11 @@ test('what users read stands in texts.js alone', () => {
   assert.deepEqual(chinese, []);
 });
 
+test('the thing is called 绑定码, never what WeChat takes for a credential', () => {
+  assert.match(JSON.stringify(texts), /绑定码/);
+  assert.doesNotMatch(JSON.stringify(texts), /验证码|密码|口令/);
+});
+
 test('wx stands in wechat.js alone', () => {
   const users = packed().filter((file) => file.endsWith('.js') && /\bwx\./.test(withoutComments(read(file))));
   assert.deepEqual(users, ['wechat.js']);

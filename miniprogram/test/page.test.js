@@ -307,7 +307,11 @@ mounted('a page that is left takes its calls along', async (page) => {
   await page.until(() => page.server.waits.length > 0, 'a waiting poll');
   const before = page.aborted;
   await page.tap('换一个');
+  /** @type {any[]} */
+  const deaf = [];
+  page.window.wx.offNetworkStatusChange = (/** @type {any} */ listener) => deaf.push(typeof listener);
   page.window.kfbindPage.unload();
+  assert.deepEqual(deaf, ['function'], 'it listens to the network no more');
   assert.equal(page.aborted - before, 2, 'the poll for the tap, the call of the tap for the end');
   page.window.kfbindPage.network(true);
   await page.pass(60_000);
@@ -347,6 +351,113 @@ mounted('the unbound read what is ahead of them, by eye and by ear', async (page
   await getCode(page);
   assert.deepEqual(numbers(), ['true', 'true', 'true']);
 });
+
+mounted(
+  'a login that WeChat never answers ends in a next step, not in a page that turns for ever',
+  async (page) => {
+    await page.sees('正在登录');
+    await page.pass(15_000);
+    await page.sees('服务器没有回应');
+    assert.ok(page.button('立即重试'));
+    assert.deepEqual(page.warnings, ['kfbind: login: Error: timeout']);
+  },
+  { host: { loginCode: () => new Promise(() => {}) } },
+);
+
+mounted(
+  'a storage that can not be read costs a login, not the page',
+  async (page) => {
+    await page.sees('获取绑定码');
+    assert.equal(page.server.logins, 1);
+    assert.deepEqual(page.warnings, ['kfbind: storage: getStorageSync:fail']);
+  },
+  {
+    host: {
+      storage: {
+        get() {
+          throw { errMsg: 'getStorageSync:fail' };
+        },
+        set() {},
+        delete() {},
+      },
+    },
+  },
+);
+
+for (const [what, getSession] of /** @type {const} */ ([
+  ['fails at once', () => { throw new Error('not logged in'); }],
+  ['promises nothing', () => 'session-1'],
+  ['never answers', () => new Promise(() => {})],
+])) {
+  test(`a back end's getSession that ${what} leaves a page with a next step`, async () => {
+    const page = new Mounted({ host: { config: { getSession } } });
+    try {
+      await page.pass(15_000);
+      await page.sees(/立即重试|获取绑定码/);
+    } finally {
+      page.close();
+    }
+  });
+}
+
+mounted('what the server wants no more of for a while can not be tapped, and says for how long', async (page) => {
+  const busy = { status: 429, body: { code: 'too-many-requests' }, headers: { 'Retry-After': '7' } };
+  /** @param {string} label @param {string} held */
+  const isHeld = async (label, held) => {
+    await page.until(() => page.server.waits.length > 0, 'a waiting poll');
+    page.server.faults.push(busy);
+    await page.tap(label);
+    await page.sees(held);
+    assert.ok(page.button(held)?.hasAttribute('disabled'), held);
+    assert.match(String(page.button(held)?.className), /-off/, held);
+    await page.pass(8000);
+    assert.equal(page.button(label)?.hasAttribute('disabled'), false, label);
+  };
+  await page.sees('获取绑定码');
+  await isHeld('获取绑定码', '请稍候（7 秒）');
+  await getCode(page);
+  await isHeld('换一个', '7 秒后可换');
+  page.server.bind();
+  await page.tap('解除绑定');
+  await page.until(() => page.server.waits.length > 0, 'a waiting poll');
+  page.server.faults.push(busy);
+  /** @type {any} */ (page.document.querySelector('.client-modal button:last-child')).click();
+  await page.sees('请稍候（7 秒）');
+  assert.ok(page.button('请稍候（7 秒）')?.hasAttribute('disabled'));
+});
+
+mounted(
+  'where the chat can not unbind, nobody is told that it can',
+  async (page) => {
+    await page.sees('需要解除时，可以点按下面的按钮。');
+    assert.ok(!page.text().includes('发送“'));
+  },
+  { server: (server) => server.bind(), host: { config: { unbindWord: '' } } },
+);
+
+mounted('a chat that is there in name only, as in the app of WeCom, is one that does not open', async (page) => {
+  await getCode(page);
+  page.window.wx.openCustomerServiceChat = () => {
+    throw new Error('not supported');
+  };
+  await page.tap('打开客服会话');
+  await page.sees('没能打开客服会话');
+  await page.sees('https://work.weixin.qq.com/kfid/');
+});
+
+const kept = new Map();
+
+mounted(
+  'a session is kept for the next visit, and a new one takes the place of one that ended',
+  async (page) => {
+    await page.sees('获取绑定码');
+    assert.deepEqual([...kept], [['kfbind.session', 'session-1']]);
+    page.server.session = 'session-2';
+    await getCode(page);
+    assert.deepEqual([...kept], [['kfbind.session', 'session-2']]);
+  },
+  { host: { storage: kept } },
+);
 
 mounted('beside the code, too, a retry is a tap away', async (page) => {
   await getCode(page);

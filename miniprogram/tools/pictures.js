@@ -5,12 +5,20 @@
 
 const fs = require('node:fs');
 const path = require('node:path');
-const { STATES, launch, openState, variants } = require('./states');
+const { HEIGHT, STATES, launch, openState, variants } = require('./states');
+
+const SCALE = 2;
 
 /** @param {string} name @param {string} otherwise */
 function option(name, otherwise) {
   const at = process.argv.indexOf(name);
   return at < 0 ? otherwise : process.argv[at + 1];
+}
+
+/** Makes the phone as long as what it shows: a picture has no scrolling. @param {import('puppeteer-core').Page} page @param {number} width */
+async function stretch(page, width) {
+  const below = await page.$eval('page', (shown) => shown.scrollHeight - shown.clientHeight);
+  await page.setViewport({ width, height: HEIGHT + below, deviceScaleFactor: SCALE });
 }
 
 async function main() {
@@ -23,8 +31,9 @@ async function main() {
       const prepare = (/** @type {import('puppeteer-core').Page} */ page) => {
         page.on('pageerror', (error) => console.error(`${state.name}: ${error}`));
       };
-      const { page, close } = await openState(browser, state, variant, { scale: 2, prepare });
+      const { page, close } = await openState(browser, state, variant, { scale: SCALE, prepare });
       const size = variant.fontSize === undefined ? '' : '-large';
+      await stretch(page, variant.width);
       await page.screenshot({ path: path.join(out, `${state.name}-${variant.width}-${variant.theme}${size}.png`) });
       await close();
     }

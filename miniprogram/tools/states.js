@@ -276,4 +276,4 @@ function variants(name) {
   return [...all, { width: 320, theme: 'light', fontSize: LARGE }];
 }
 
-module.exports = { STATES, WIDTHS, LARGE, launch, openState, see, tap, variants };
+module.exports = { HEIGHT, STATES, WIDTHS, LARGE, launch, openState, see, tap, variants };

@@ -119,7 +119,8 @@ declare namespace Bind {
 
   /** What became of a tap on the phone. */
   type Outcome =
-    | { now: number; type: 'copied' | 'copy-failed'; what: Copied }
+    | { now: number; type: 'copied'; what: Copied; text: string }
+    | { now: number; type: 'copy-failed'; what: Copied }
     | { now: number; type: 'chat-opened' | 'chat-failed' };
 
   type TapName =
@@ -144,8 +145,14 @@ declare namespace Bind {
     timeoutMs: number;
   }
 
+  interface Identify {
+    type: 'identify';
+    id: number;
+    timeoutMs: number;
+  }
+
   type Effect =
-    | { type: 'identify'; id: number }
+    | Identify
     | Request
     | { type: 'abort'; id: number }
     | { type: 'remember'; session: string | null }
@@ -155,6 +162,33 @@ declare namespace Bind {
     | { type: 'open-chat'; url: string; corpId: string }
     | { type: 'confirm-unbind' }
     | { type: 'vibrate' };
+
+  /** How a request ended. */
+  type Ended = Extract<Untimed, { type: 'answer' | 'no-answer' }>;
+
+  /** What `config.js` says; the meanings stand there. */
+  interface Config {
+    apiBase: string;
+    unbindWord: string;
+    getSession: (() => Promise<string>) | null;
+  }
+
+  /** The line that says how things stand; `when` counts seconds, and is kept out of what screen readers announce. */
+  interface Status {
+    /** Its colour. */
+    tone: 'calm' | 'busy' | 'good' | 'bad';
+    text: string;
+    when: string;
+    retry: string;
+    retryOff: boolean;
+  }
+
+  interface Step {
+    text: string;
+    spoken: string;
+    done: boolean;
+    current: boolean;
+  }
 
   /** The next state in the making. */
   interface Draft {

@@ -3,7 +3,7 @@
 //! Knows no HTTP. The service may be stopped and started again on the same store; its address changes with that.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use actors::ports::Clock as _;
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     sync::{Mutex as AsyncMutex, broadcast, watch},
@@ -81,7 +81,9 @@ impl Stage {
                 "customers": CUSTOMERS,
             }),
         );
-        stage.start().await?;
+        let app = stage.start().await?;
+        *stage.app.lock().await = Some(app);
+        stage.wire.tell("service", json!({"state": "up"}));
         Ok(stage)
     }
 
@@ -105,10 +107,23 @@ impl Stage {
     pub(super) fn narrate(&self, mut commits: Commits) -> JoinHandle<()> {
         let (wire, people) = (Arc::clone(&self.wire), Arc::clone(&self.people));
         let mut events = self.sim.subscribe();
-        let tell = move |event: SimEvent| {
+        let mut heard = None;
+        // Pages that were pulled and whose commit was not told yet: the account, and how many messages.
+        let mut pulled = BTreeSet::new();
+        let mut tell = move |event: SimEvent, pulled: &mut BTreeSet<(String, u64)>| {
             let people = people.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let (kind, fields) = of_sim(event, |id| people.get(id).cloned());
-            wire.tell(kind, fields);
+            let told = of_sim(event, |id| people.get(id).cloned());
+            if told.0 == "pull" && told.1.get("errcode") == Some(&json!(0)) {
+                pulled.extend(page_of(&told.1));
+            }
+            // The customer hears in the middle of the call that says it; here the call comes first.
+            if told.0 == "heard" {
+                heard = Some(told);
+                return;
+            }
+            for (kind, fields) in [Some(told), heard.take()].into_iter().flatten() {
+                wire.tell(kind, fields);
+            }
         };
         let wire = Arc::clone(&self.wire);
         tokio::spawn(async move {
@@ -116,14 +131,18 @@ impl Stage {
                 tokio::select! {
                     biased;
                     Some(commit) = commits.recv() => {
-                        // What led to the commit comes before it.
-                        while let Ok(event) = events.try_recv() {
-                            tell(event);
+                        // The pull that led to the commit comes before it, what came of it afterwards.
+                        let commit = commit.into();
+                        let page = page_of(&commit);
+                        while !page.as_ref().is_some_and(|page| pulled.remove(page))
+                            && let Ok(event) = events.try_recv()
+                        {
+                            tell(event, &mut pulled);
                         }
-                        wire.tell("commit", commit.into());
+                        wire.tell("commit", commit);
                     }
                     event = events.recv() => match event {
-                        Ok(event) => tell(event),
+                        Ok(event) => tell(event, &mut pulled),
                         Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => return,
                     },
@@ -142,8 +161,10 @@ impl Stage {
         self.service.send_replace(None);
         self.wire.tell("service", json!({"state": "down"}));
         tokio::time::sleep(RESTART_PAUSE).await;
-        drop(app);
-        self.start().await
+        // Still under the lock: a second restart meanwhile would start a second service on the same store.
+        *app = Some(self.start().await?);
+        self.wire.tell("service", json!({"state": "up"}));
+        Ok(())
     }
 
     /// Lets WeCom and WeChat close every connection for so long; a further outage takes the place of the first.
@@ -170,17 +191,20 @@ impl Stage {
         }
     }
 
-    async fn start(&self) -> anyhow::Result<()> {
+    async fn start(&self) -> anyhow::Result<App> {
         let config = Config::from_toml(&self.config, &Environment::default())
             .context("the demo's own configuration")?
             .config;
         let app = App::start(&config, Machine::default()).await?;
         self.sim.set_callback_url(&format!("http://{}{CALLBACK_PATH}", app.addr()));
         self.service.send_replace(Some(app.addr()));
-        self.wire.tell("service", json!({"state": "up"}));
-        *self.app.lock().await = Some(app);
-        Ok(())
+        Ok(app)
     }
+}
+
+/// Which page a pull or a commit is about: the account, and how many messages.
+fn page_of(fields: &Value) -> Option<(String, u64)> {
+    Some((fields.get("account")?.as_str()?.to_owned(), fields.get("messages")?.as_u64()?))
 }
 
 fn config_text(sim: &SimOptions, store: &str, base_url: &str) -> String {

@@ -7,11 +7,11 @@
  * interrupts it, and it goes on afterwards. A call that was interrupted or overtaken is known by its id, and its
  * answer is dropped: no late answer can hide a fresh code.
  *
- *     starting ──▶ unbound ──▶ pending ──▶ bound
- *        │            ▲          │  ▲        │
- *        ▼            │          ▼  │        │
- *      failed         │        expired       │
- *                     └──────────────────────┘
+ *     starting --> unbound --> pending --> bound
+ *        |            ^          |  ^        |
+ *        v            |          v  |        |
+ *      failed         |        expired       |
+ *                     +----------------------+
  *
  * A further way to bind adds a phase, its events, a want with its row in `callOf`, and a case where answers are taken.
  */
@@ -136,8 +136,8 @@ function useCode(draft, tap, { token, url, corpId }) {
 function takeOutcome(state, event) {
   switch (event.type) {
     case 'copied':
-      // One clipboard: with the link in it, the code is there no more.
-      state.copied = event.what === 'code';
+      // One clipboard: with the link in it, or a code of before, this code is there no more.
+      state.copied = event.text === state.code?.token;
       state.linkCopied ||= event.what === 'link';
       state.notice = null;
       return;

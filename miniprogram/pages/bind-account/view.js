@@ -11,13 +11,6 @@ const LARGE_CHARACTERS = 8;
 const MIDDLE_CHARACTERS = 12;
 
 /**
- * The line that says how things stand. `tone` colours it.
- * `when` counts seconds, and is kept out of what screen readers announce.
- * @typedef {{ tone: 'calm' | 'busy' | 'good' | 'bad', text: string, when: string, retry: string, retryOff: boolean }} Status
- * @typedef {{ text: string, spoken: string, done: boolean, current: boolean }} Step
- */
-
-/**
  * @param {Bind.State} state
  * @param {number} now the phone's clock, in milliseconds
  * @param {{ unbindWord: string }} config
@@ -145,7 +138,7 @@ function localTime(rfc3339) {
   });
 }
 
-/** @param {Bind.State} state @param {number} now @returns {Status} */
+/** @param {Bind.State} state @param {number} now @returns {Bind.Status} */
 function statusLine(state, now) {
   const { notice, trouble } = state;
   if (trouble !== null && (trouble.shown || state.phase === 'failed')) {
@@ -166,7 +159,7 @@ function statusLine(state, now) {
   return { ...calmStatus(state), when: '', retry: '', retryOff: false };
 }
 
-/** @param {Bind.State} state @returns {{ tone: Status['tone'], text: string }} */
+/** @param {Bind.State} state @returns {{ tone: Bind.Status['tone'], text: string }} */
 function calmStatus(state) {
   if (state.phase === 'unbound') return { tone: 'calm', text: texts.unbound.note };
   if (state.phase !== 'pending') return { tone: 'calm', text: '' };
@@ -191,7 +184,7 @@ function noticeText(kind) {
   }
 }
 
-/** @param {string[]} lines @param {boolean[]} dones @returns {Step[]} */
+/** @param {string[]} lines @param {boolean[]} dones @returns {Bind.Step[]} */
 function steps(lines, dones) {
   return lines.map((text, index) => {
     const done = dones[index] === true;

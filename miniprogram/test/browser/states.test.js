@@ -151,6 +151,21 @@ shown(
 );
 
 shown(
+  'the last line of a long page can be scrolled to',
+  async (page) => {
+    await page.setViewport({ width: 320, height: 568 });
+    const [bottom, room] = await page.evaluate(() => {
+      const scrolled = /** @type {Element} */ (document.querySelector('page'));
+      scrolled.scrollTop = scrolled.scrollHeight;
+      const last = /** @type {Element} */ ([...document.querySelectorAll('page .small')].at(-1));
+      return [last.getBoundingClientRect().bottom, window.innerHeight];
+    });
+    assert.ok(bottom <= room, `it ends at ${bottom} of ${room} px`);
+  },
+  { state: 'unsupported' },
+);
+
+shown(
   'buttons are as wide as what they stand in, whatever WeChat gives to buttons',
   async (page) => {
     const widths = await page.$$eval('.btn', (all) =>

@@ -125,6 +125,7 @@ played(
     await phones.reads('#drill-down', /断网中，还有 \d 秒/);
     await phones.says(code);
     await phones.reads('#verdict', '企业微信断网，1 条消息在等');
+    await phones.reads('#rows .row-hung-up .result', /^连接被断开 × [2-9]/);
     await phones.picture('outage-waiting');
     await phones.sees('绑定成功');
     await phones.reads('#lamp-wecom strong', '正常');
@@ -144,6 +145,7 @@ played('a lost callback loses nothing: the next one brings both messages', async
   await phones.says(code);
   await phones.reads('.row-callback-lost', '这次回调丢了');
   await phones.reads('#drill-lose', '丢掉下一次回调');
+  assert.equal(await page.$eval('#drill-lose', (button) => button.getAttribute('aria-disabled')), 'false');
   await phones.picture('lost-callback');
   await phones.choose('小王');
   await phones.says('你好');
@@ -223,6 +225,47 @@ played('every customer has phones of their own', async (phones) => {
   await phones.picture('customers');
 });
 
+played('an answer to somebody else is marked, but not once more after a reload', async (phones) => {
+  const { page } = phones;
+  const marked = () => page.$$eval('.tab-news', (tabs) => tabs.map((tab) => tab.textContent));
+  await phones.choose('小王');
+  await phones.getCode();
+  const code = await phones.code();
+  await phones.choose('小李');
+  assert.deepEqual(await marked(), []);
+  await page.evaluate(async (/** @type {string} */ text) => {
+    await fetch('/demo/say', { method: 'POST', body: JSON.stringify({ customer: '小王', text }) });
+  }, code);
+  await phones.settles();
+  await phones.reads('#count-answered', /^1$/);
+  assert.deepEqual(await marked(), ['小王']);
+  await page.reload();
+  await page.waitForSelector('#panel-小李:not([hidden])');
+  await phones.settles();
+  assert.deepEqual(await marked(), []);
+});
+
+played('whatever a customer writes or is called, it is text', async (phones) => {
+  const { page } = phones;
+  const text = '<img src="x" onerror="document.title = 1"><script>document.title = 2</script>';
+  const name = '<b>王</b> 五';
+  await phones.says(text);
+  await page.evaluate(async (/** @type {string} */ customer, /** @type {string} */ said) => {
+    await fetch('/demo/say', { method: 'POST', body: JSON.stringify({ customer, text: said }) });
+  }, name, text);
+  await phones.reads('#count-said', /^2$/);
+  await phones.settles();
+  await phones.reads('.panel:not([hidden]) .mine .words-line', text);
+  await phones.reads('#rows .row-said .text', text);
+  await phones.reads('[role="tab"]:last-child', name);
+  assert.equal(await page.$$eval('#panels img, #panels script, #tabs b, #rows img, #rows script', (all) => all.length), 0);
+  assert.match(await page.title(), /^kfbind/);
+  const lost = await page.$$eval('[role="tab"]', (tabs) =>
+    tabs.filter((tab) => document.getElementById(String(tab.getAttribute('aria-controls')))?.getAttribute('aria-labelledby') !== tab.id || /\s/.test(tab.id)),
+  );
+  assert.equal(lost.length, 0, 'a tab and its panel name each other');
+});
+
 played(
   'readable and uncut in both themes, from a phone to a large screen',
   async (phones) => {
@@ -278,6 +321,33 @@ played('a reload shows the same', async (phones) => {
   await phones.settles();
   assert.deepEqual(await phones.kinds(), kinds);
   assert.equal(await logins(), before, 'the session outlives the reload');
+});
+
+played('a lost connection to the demo tells nothing twice', async (phones) => {
+  const { page } = phones;
+  await page.evaluateOnNewDocument(() => {
+    const Source = window.EventSource;
+    Object.assign(window, { sources: [] });
+    window.EventSource = class extends Source {
+      constructor(/** @type {string | URL} */ url) {
+        super(url);
+        /** @type {any} */ (window).sources.push(this);
+      }
+    };
+  });
+  await page.reload();
+  await phones.says('你好');
+  await phones.settles();
+  const kinds = await phones.kinds();
+  await page.evaluate(() => /** @type {any} */ (window).sources[0].dispatchEvent(new window.Event('error')));
+  await phones.reads('#lamp-service strong', '演示程序没有回应');
+  await phones.reads('#lamp-service strong', '运行中');
+  await phones.says('再见');
+  await phones.reads('#count-said', /^2$/);
+  await phones.settles();
+  assert.equal(await page.$$eval('.panel:not([hidden]) .mine', (all) => all.length), 2);
+  assert.deepEqual((await phones.kinds()).slice(0, kinds.length), kinds);
+  assert.deepEqual(await phones.sums(), ['2', '2', '0']);
 });
 
 played('by key alone', async (phones) => {

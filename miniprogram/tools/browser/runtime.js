@@ -14,6 +14,7 @@
  * @property {boolean} [canOpenChat] false: an old WeChat, without `wx.openCustomerServiceChat`
  * @property {(chat: { url: string, corpId: string }) => void} [openChat] throws where WeChat would refuse
  * @property {(text: string) => void} [copied] likewise
+ * @property {object} [config] what `config.js` would say otherwise
  * @property {string} [fontSize] the size of text set in WeChat, such as `20px`
  * @property {boolean} [bar] false: without the bar above the page
  * @property {Pick<Map<string, any>, 'get' | 'set' | 'delete'>} [storage] default: empty
@@ -242,7 +243,7 @@ function start(load, templates, style, parts) {
   });
 
   Object.assign(window, { wx, App: () => {}, getApp: () => ({}) });
-  Object.assign(load('config'), { apiBase: host.apiBase ?? window.location.origin });
+  Object.assign(load('config'), { apiBase: host.apiBase ?? window.location.origin }, host.config);
   load('app');
   space.globalComponentEnv(window, page, () => {
     const register = window.Page;

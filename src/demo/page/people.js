@@ -28,9 +28,11 @@ class Person {
     this.lastStampMs = 0;
 
     this.panel = stamp('panel-template');
-    this.panel.id = `panel-${name}`;
+    // Whoever refers to an id splits at spaces.
+    const id = name.replace(/\s+/g, '_');
+    this.panel.id = `panel-${id}`;
     this.panel.hidden = true;
-    this.panel.setAttribute('aria-labelledby', `tab-${name}`);
+    this.panel.setAttribute('aria-labelledby', `tab-${id}`);
     /** @type {HTMLIFrameElement} */
     this.frame = find('iframe', this.panel);
     this.frame.title = `${name}的小程序`;
@@ -45,7 +47,7 @@ class Person {
     this.pasteChip = find('.paste', this.panel);
     find('.chat-title', this.panel).textContent = accountName;
     this.tab = element('button', 'tab', name);
-    this.tab.id = `tab-${name}`;
+    this.tab.id = `tab-${id}`;
     this.tab.setAttribute('role', 'tab');
     this.tab.setAttribute('aria-controls', this.panel.id);
     this.listen();
@@ -190,7 +192,8 @@ class Person {
       this.bubble('mine', event);
     } else {
       this.bubble('theirs', event);
-      if (!this.chosen) this.tab.classList.add('tab-news');
+      // What is told again after a reload is no news.
+      if (!this.chosen && event.at_ms >= window.performance.timeOrigin) this.tab.classList.add('tab-news');
       this.returnToMini();
     }
   }

@@ -52,7 +52,7 @@ function interrupt(draft) {
 function send(draft, call) {
   const { id } = call;
   if (call.stage === 'identify') {
-    draft.effects.push({ type: 'identify', id });
+    draft.effects.push({ type: 'identify', id, timeoutMs: CALL_TIMEOUT_MS });
     return;
   }
   const { method, path, body, timeoutMs } = callOf(call.want, draft.state.version);
