@@ -371,6 +371,10 @@ fn pieces() -> impl Strategy<Value = String> {
     let word = prop::sample::select(words::WORDS.to_vec()).prop_flat_map(|word| {
         prop_oneof![Just(word.to_owned()), Just(word.to_uppercase()), Just(format!("{word}s"))]
     });
+    // What the rule is about stands here whole: chance alone would rarely put it together.
+    let shown = "([0-9]{3}[ -][0-9]{3,4}|[0-9]{4}[ -][0-9]{3,5})";
+    let priced = "([¥￥$€₩] ?[0-9]{6}|[0-9]{6}[.,/:-][0-9٣]|[٣0-9][.,/:-][0-9]{6})";
+    let code_of_words = "(apple[ -]blue[ -]cat|BLUE  cat - Apple)[s1_éÉÄд的]?";
     let mixed = "([A-Za-z][0-9]|[0-9][A-Za-z]|[ＡＢａ１２]){2,3}";
     let sign = "[¥￥$€元年月日号码的A-Ca-c_#(é٣½①㏠\u{301}\u{200d}\u{e4}]";
     let piece = prop_oneof![
@@ -378,6 +382,9 @@ fn pieces() -> impl Strategy<Value = String> {
         2 => digits,
         4 => join,
         2 => word,
+        1 => shown,
+        1 => priced,
+        1 => code_of_words,
         1 => mixed,
         1 => sign,
         1 => "\\PC",
