@@ -23,13 +23,13 @@ mod ledger;
 mod overlay;
 mod page;
 pub(crate) mod reader;
-mod recognise;
+pub(crate) mod recognise;
 mod records;
 mod reply_id;
 mod rules;
 mod store;
 mod sweep;
-mod words;
+pub(crate) mod words;
 mod writer;
 
 pub use page::COMMIT_TARGET;

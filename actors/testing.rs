@@ -12,6 +12,7 @@ use crate::{
     ports::{Clock, Entropy},
 };
 
+pub mod recognition;
 mod wecom;
 
 #[cfg(test)]

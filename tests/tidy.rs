@@ -335,7 +335,9 @@ fn lock_files_name_the_public_registries_only() {
     let index =
         format!("source = \"registry+https://github.com/rust-lang/{}-index\"", concat!("crates", ".io"));
     let strange = |line: &&str| line.starts_with("source = ") && *line != index;
-    assert_none(&read("Cargo.lock").lines().filter(strange).map(str::to_owned).collect::<Vec<_>>());
+    for file in files_ending("Cargo.lock") {
+        assert_none(&read(&file).lines().filter(strange).map(str::to_owned).collect::<Vec<_>>());
+    }
 
     let registry = format!("\"resolved\": \"https://registry.{}/", concat!("npm", "js.org"));
     for file in files_ending("package-lock.json") {

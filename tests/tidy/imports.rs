@@ -59,6 +59,8 @@ pub(crate) const ACTORS_IMPORTS: &[(&str, &[&str])] = &[
             "messages",
             "policy",
             "ports",
+            "registry::recognise",
+            "registry::words",
             "system",
             "tally",
         ],

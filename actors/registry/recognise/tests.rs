@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     registry::code_space::{display, draw, shortest},
-    testing::SeededEntropy,
+    testing::{SeededEntropy, recognition},
 };
 
 fn lengths(all: &[(CodeFormat, usize)]) -> Lengths {
@@ -280,29 +280,125 @@ fn what_stands_beside_the_codes_is_counted_without_spaces_and_codes() {
 /// Everything that a shop's customers write and that is no code, while codes of 6 to 8 digits are in use.
 fn no_code() -> impl Strategy<Value = String> {
     prop_oneof![
+        phone_number(),
+        order_number(),
+        date_or_time(),
+        money(),
+        "v?[0-9]{1,6}\\.[0-9]{1,6}\\.[0-9]{1,6}"
+    ]
+}
+
+/// Mobile numbers bare, grouped and with the country's code; landlines with and without extension; service numbers.
+fn phone_number() -> impl Strategy<Value = String> {
+    prop_oneof![
         "1[3-9][0-9]{9}",
         "1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}",
-        "\\+86[ -]?1[3-9][0-9]{9}",
+        "1[3-9][0-9]{2}[ -][0-9]{3}[ -][0-9]{4}",
+        "1[3-9][0-9][ -][0-9]{8}",
+        "(\\+|00)86[ -]?1[3-9][0-9]{9}",
+        "(\\+|00)86[ -]?1[3-9][0-9][ -][0-9]{4}[ -][0-9]{4}",
+        "\\(\\+86\\) ?1[3-9][0-9]{9}",
+        "1[3-9][0-9]\\*{4}[0-9]{4}",
         "0[1-9][0-9]-[0-9]{8}",
+        "0[1-9][0-9]-[0-9]{4} [0-9]{4}",
         "0[1-9][0-9]{2}-[0-9]{7}",
-        "400-[0-9]{3}-[0-9]{4}",
+        "0[1-9][0-9]-[0-9]{8}-[0-9]{1,4}",
+        "[48]00-[0-9]{3}-[0-9]{4}",
+        "[48]00 [0-9]{3} [0-9]{4}",
+        "[48]00-[0-9]{4}-[0-9]{3}",
+        "[48]00[0-9]{7}",
+        "(10086|95[0-9]{3}|12345|110)",
+    ]
+}
+
+/// Order, parcel, card and identity numbers.
+fn order_number() -> impl Strategy<Value = String> {
+    prop_oneof![
         "[0-9]{9,30}",
+        "20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-8])[0-9]{4,16}",
         "[A-Z]{1,4}[0-9]{6,20}",
+        "(No|NO|ID|_)[0-9]{6,8}",
+        "[0-9]{6,8}[A-Za-z_][0-9]{0,4}",
         "SF[0-9]{13}",
+        "[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}",
+        "[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4} [0-9]{3}",
+        "[0-9]{6}(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-8])[0-9]{3}[0-9X]",
+        "[0-9]{3}-[0-9]{7}-[0-9]{7}",
+    ]
+}
+
+fn date_or_time() -> impl Strategy<Value = String> {
+    prop_oneof![
         "20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-8])",
         "20[0-9]{2}/(0[1-9]|1[0-2])/(0[1-9]|[12][0-8])",
         "20[0-9]{2}\\.(0[1-9]|1[0-2])\\.(0[1-9]|[12][0-8])",
         "20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-8])",
-        "20[0-9]{2}年(0[1-9]|1[0-2])月(0[1-9]|[12][0-8])日",
+        "20[0-9]{2}年(0?[1-9]|1[0-2])月(0?[1-9]|[12][0-8])日",
         "20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-8]) [0-2][0-9]:[0-5][0-9]",
-        "[¥￥$€] ?[0-9]{1,8}",
-        "[0-9]{1,8}\\.[0-9]{1,2}",
-        "[0-9]{1,3}(,[0-9]{3}){1,3}",
-        "[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?",
-        "v?[0-9]{1,6}\\.[0-9]{1,6}\\.[0-9]{1,6}",
-        "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}",
-        "[0-9]{4} [0-9]{4} [0-9]{4} [0-9]{4}",
+        "20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-8])T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]Z",
+        "[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?(\\.[0-9]{3,6})?",
+        "(0?[1-9]|1[0-2])月(0?[1-9]|[12][0-8])[日号] ?[0-9]{1,2}点",
     ]
+}
+
+/// With a currency sign, with decimals, or with commas between the thousands. A plain `482913元` is a code by the rule.
+fn money() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[¥￥$€£￡₩] ?[0-9]{1,8}",
+        "[¥￥$€£￡₩] ?[0-9]{1,8}\\.[0-9]{2}",
+        "[¥￥$€£￡₩] ?[0-9]{1,3}(,[0-9]{3}){1,3}(\\.[0-9]{2})?元?",
+        "(RMB|CNY|USD|US\\$)[0-9]{6,8}",
+        "[0-9]{1,8}\\.[0-9]{1,2}元?",
+        "[0-9]{1,3}(,[0-9]{3}){1,3}(\\.[0-9]{2})?元?",
+        "[0-9]{1,3}(，[0-9]{3}){1,3}元",
+        "[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}",
+    ]
+}
+
+/// Texts out of the pieces that the rule speaks of, so that they meet in every way: what the rule's author has not
+/// thought of is found here.
+fn pieces() -> impl Strategy<Value = String> {
+    let digits = "[0-9]{1,9}".prop_map(|digits| digits.replace('9', "９"));
+    let exact = prop_oneof![
+        "[0-9]{3}",
+        "[0-9]{4}",
+        "[0-9]{6}",
+        "[0-9]{7}",
+        "[0-9]{8}",
+        "(19|20)[0-9]{2}(0[1-9]|1[0-3])[0-3][0-9]"
+    ];
+    let join = "( |-|  |--|\u{3000}|－|\u{a0}|\u{2011}|\t|\n|_|，|,|\\.|/|:|：|、|\u{200b}|\u{ad})";
+    let word = prop::sample::select(words::WORDS.to_vec()).prop_flat_map(|word| {
+        prop_oneof![Just(word.to_owned()), Just(word.to_uppercase()), Just(format!("{word}s"))]
+    });
+    // What the rule is about stands here whole: chance alone would rarely put it together.
+    let shown = "([0-9]{3}[ -][0-9]{3,4}|[0-9]{4}[ -][0-9]{3,5})";
+    let priced = "([¥￥$€₩] ?[0-9]{6}|[0-9]{6}[.,/:-][0-9٣]|[٣0-9][.,/:-][0-9]{6})";
+    let code_of_words = "(apple[ -]blue[ -]cat|BLUE  cat - Apple)[s1_éÉÄд的]?";
+    let mixed = "([A-Za-z][0-9]|[0-9][A-Za-z]|[ＡＢａ１２]){2,3}";
+    let sign = "[¥￥$€元年月日号码的A-Ca-c_#(é٣½①㏠\u{301}\u{200d}\u{e4}]";
+    let piece = prop_oneof![
+        3 => exact,
+        2 => digits,
+        4 => join,
+        2 => word,
+        1 => shown,
+        1 => priced,
+        1 => code_of_words,
+        1 => mixed,
+        1 => sign,
+        1 => "\\PC",
+    ];
+    prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
+}
+
+/// Which codes are in use: the shortest of one format or more, and longer ones.
+fn in_use() -> impl Strategy<Value = Vec<(CodeFormat, usize)>> {
+    let one = (0..3_usize, prop_oneof![3 => Just(0_usize), 2 => 0..7_usize]).prop_map(|(at, more)| {
+        let format = [CodeFormat::Digits, CodeFormat::Alphanumeric, CodeFormat::Words][at];
+        (format, shortest(format) + more)
+    });
+    prop::collection::vec(one, 1..6)
 }
 
 /// Up to ten characters that people write around a code, and that don't touch digits or letters.
@@ -361,6 +457,17 @@ proptest! {
     }
 
     #[test]
+    fn a_code_is_found_between_numbers_that_are_none(
+        before in no_code(), (code, text) in (6..9_usize).prop_flat_map(|n| mangled(CodeFormat::Digits, n)),
+        after in no_code(),
+    ) {
+        let text = format!("{before}。{text}。{after}");
+        let is_short = recognition::cleaned(&text).len() <= TEXT_CHARS_MAX;
+        let expected: &[String] = if is_short { &[code] } else { &[] };
+        prop_assert_eq!(digits(&text, &[6, 7, 8]), expected, "{:?}", text);
+    }
+
+    #[test]
     fn a_displayed_code_is_always_found(
         before in small_talk(), (format, length, code, text) in any_code(), after in small_talk(),
     ) {
@@ -381,5 +488,15 @@ proptest! {
         }
         let found = recognise(&text, &lengths);
         prop_assert!(found.beside <= 64 && found.codes.len() <= 64);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
+
+    #[test]
+    fn what_is_recognised_is_what_the_contract_says(text in prop_oneof![9 => pieces(), 1 => any::<String>()], all in in_use()) {
+        let text: String = text.chars().take(TEXT_CHARS_MAX + 4).collect();
+        prop_assert_eq!(recognition::found(&text, &all), recognition::expected(&text, &all), "{:?} {:?}", text, all);
     }
 }

@@ -1,0 +1,5 @@
+//! Fuzzes `targets/recognise.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kfbind_fuzz::targets::recognise::run(data));

@@ -1,0 +1,5 @@
+//! Fuzzes `targets/session.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kfbind_fuzz::targets::session::run(data));
