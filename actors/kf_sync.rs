@@ -106,7 +106,7 @@ impl Actor for KfSync {
             }
             KfSyncMessage::AuthChange { added, removed } => {
                 count(&state.tally.callbacks, "result", "accepted");
-                state.served.auth_change(added, &removed, now);
+                state.served.auth_change(&added, &removed, now);
             }
             KfSyncMessage::Tick => state.alarm.rang(now),
             KfSyncMessage::Loaded { account, state: stored } => state.loaded(&account, stored, now),

@@ -3,7 +3,7 @@
 //! The wire layer implements these; tests script them. Nothing here knows HTTP, JSON or XML, and no implementation
 //! retries: whoever calls sees the first failure and decides, because only the caller knows its budget.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use crate::ids::{Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId};
 
@@ -38,8 +38,8 @@ pub struct PullRequest {
     pub sync_token: Option<SyncToken>,
 }
 
-/// One page of `kf/sync_msg`.
-#[derive(Clone, Debug, Default)]
+/// One page of `kf/sync_msg`. `Debug` shows how much it holds.
+#[derive(Clone, Default)]
 pub struct Page {
     /// The messages that could be read, in WeCom's order.
     pub messages: Vec<KfMessage>,
@@ -49,6 +49,16 @@ pub struct Page {
     pub next_cursor: Option<Cursor>,
     /// Whether WeCom has more; an empty page may say so too.
     pub has_more: bool,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("messages", &self.messages)
+            .field("unreadable", &self.unreadable.len())
+            .field("has_more", &self.has_more)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One message or event of a kf account.
@@ -66,8 +76,8 @@ pub struct KfMessage {
     pub content: KfContent,
 }
 
-/// The part of a message that matters here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The part of a message that matters here. `Debug` shows neither what people write nor what opens something.
+#[derive(Clone, PartialEq, Eq)]
 pub enum KfContent {
     /// A text typed by the customer (`origin` 3).
     Text {
@@ -94,6 +104,26 @@ pub enum KfContent {
     },
     /// Anything else: pictures, other events, words of a person on our side. Named for the metric.
     Other(MessageKind),
+}
+
+impl fmt::Debug for KfContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text { content, menu_id } => {
+                let tapped = if menu_id.is_some() { ", tapped" } else { "" };
+                write!(f, "Text({} characters{tapped})", content.chars().count())
+            }
+            Self::EnterSession { scene, .. } => {
+                f.debug_struct("EnterSession").field("scene", scene).finish_non_exhaustive()
+            }
+            Self::SendFailed { fail_msgid, fail_type } => f
+                .debug_struct("SendFailed")
+                .field("fail_msgid", fail_msgid)
+                .field("fail_type", fail_type)
+                .finish(),
+            Self::Other(kind) => f.debug_tuple("Other").field(kind).finish(),
+        }
+    }
 }
 
 /// The kinds of [`KfContent::Other`], few by design: they label a metric.
@@ -184,8 +214,8 @@ pub enum CallError {
     },
 }
 
-/// An answer as it goes out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An answer as it goes out. `Debug` hides the text.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The account that speaks.
     pub account: OpenKfId,
@@ -195,6 +225,16 @@ pub struct Reply {
     pub reply_id: ReplyId,
     /// At most 2,048 bytes; the rest would be cut by WeCom.
     pub text: String,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("account", &self.account)
+            .field("customer", &self.customer)
+            .field("reply_id", &self.reply_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// WeCom, as far as the actors need it. Every call is bounded in time by the implementation.
@@ -242,4 +282,45 @@ pub enum CallbackEvent {
     },
     /// The app's other messages and events: not ours.
     Other,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_text_of_a_message_and_nothing_that_opens_something() {
+        let text =
+            |content: &str| KfContent::Text { content: content.to_owned(), menu_id: Some("Hush".to_owned()) };
+        let enter = KfContent::EnterSession {
+            scene: Some("kfbind".to_owned()),
+            scene_param: Some("Hush-ticket".to_owned()),
+            welcome_code: Some("Hush-welcome".to_owned()),
+        };
+        let message = |content| KfMessage {
+            msgid: MessageId::new("m1"),
+            account: OpenKfId::new("wkA"),
+            customer: Some(ExternalUserId::new("wmA")),
+            send_time: Timestamp(1),
+            content,
+        };
+        let page = Page {
+            messages: vec![message(text("Hush")), message(enter)],
+            unreadable: vec!["Hush".to_owned()],
+            next_cursor: None,
+            has_more: false,
+        };
+        let reply = Reply {
+            account: OpenKfId::new("wkA"),
+            customer: ExternalUserId::new("wmA"),
+            reply_id: ReplyId::new("r1"),
+            text: "Hush 482 913".to_owned(),
+        };
+        let shown = format!("{page:?} {reply:?}");
+        assert!(!shown.contains("Hush") && !shown.contains("913"), "{shown}");
+        assert!(
+            shown.contains("wmA") && shown.contains("kfbind") && shown.contains("4 characters"),
+            "{shown}"
+        );
+    }
 }

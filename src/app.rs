@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit};
 use secrecy::ExposeSecret;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -33,6 +33,10 @@ use crate::{
         envelope::{CallbackKeys, EnvelopeKey},
     },
 };
+
+/// Connections that wait in the kernel until they are accepted; it may allow fewer (`net.core.somaxconn`). Thousands of
+/// phones come back in the same second after a restart, and whom the kernel drops tries again seconds later only.
+const ACCEPT_QUEUE_MAX: u32 = 4096;
 
 /// What the service takes from the machine, so that tests can bring their own.
 #[derive(Clone)]
@@ -76,7 +80,7 @@ impl App {
     /// Opens the store, starts the actors and listens. Fails where the store, the address or a key can't be used.
     pub async fn start(config: &Config, machine: Machine) -> anyhow::Result<Self> {
         let listen = config.server.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| {
+        let listener = listener(listen).with_context(|| {
             format!("can't listen on {listen}: stop whatever holds the port, or change `server.listen`")
         })?;
         let addr = listener.local_addr().context("can't tell the address of the listener")?;
@@ -178,6 +182,14 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
             Some(why) => Err(anyhow::anyhow!("the service could not go on: {why}")),
         }
     })
+}
+
+fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As every server does, so that a restart doesn't wait for the last one's connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(ACCEPT_QUEUE_MAX)
 }
 
 /// Every connection is an open file, and the usual limit of 1,024 is for programs that can't handle more.

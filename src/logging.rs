@@ -4,14 +4,26 @@
 
 use std::io::{self, IsTerminal as _};
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt as _, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
 use crate::config::LogSettings;
 
 /// Someone beside the log who is told what happens, by a filter of its own.
 pub type Watcher = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// The finest lines of other crates show what passes through them, addresses with a session in them included, and no
+/// filter of the operator's lets them out.
+fn may_be_shown(line: &Metadata<'_>) -> bool {
+    let of = line.target().split("::").next().unwrap_or_default();
+    *line.level() < Level::TRACE || ["kfbind", "actors"].contains(&of)
+}
 
 /// Begins to log for the whole process; further calls change nothing. A filter that can't be read counts as `info`,
 /// and the first line says so.
@@ -20,6 +32,7 @@ pub fn start(settings: &LogSettings, watcher: Option<Watcher>) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
+    let filter = filter.and(filter_fn(may_be_shown));
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = if settings.json {
         lines.json().flatten_event(true).with_filter(filter).boxed()

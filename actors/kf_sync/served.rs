@@ -18,7 +18,7 @@ use crate::{
 
 /// Between tries to list the accounts or to make the link.
 const RETRY: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
-/// How often an unknown account in a callback makes us list anew, at most.
+/// How often an unknown account in a callback makes us list anew, at most, and how often changed authority does.
 const RELIST_EVERY: Duration = Duration::from_mins(1);
 /// The `scene` of our link; without one WeCom takes no `scene_param`.
 const SCENE: &str = "kfbind";
@@ -83,6 +83,8 @@ pub(super) struct Served {
     first: Option<OpenKfId>,
     is_known: bool,
     listing: Errand,
+    /// When a callback last made, or will make us list anew because of changed authority.
+    relisted_at: Option<Instant>,
     link: Option<KfLink>,
     linking: Errand,
     /// Nudges that came before the accounts were known.
@@ -130,6 +132,7 @@ impl Served {
             accounts,
             policy,
             listing: Errand::idle(),
+            relisted_at: None,
             link,
             linking: Errand::idle(),
             waiting: BTreeMap::new(),
@@ -186,8 +189,9 @@ impl Served {
         !self.is_known
     }
 
-    /// The accounts that we may manage have changed.
-    pub(super) fn auth_change(&mut self, added: Vec<OpenKfId>, removed: &[OpenKfId], now: Instant) {
+    /// The accounts that we may manage have changed, a callback says. WeCom's list decides: a callback may be an old one
+    /// that somebody sends again.
+    pub(super) fn auth_change(&mut self, added: &[OpenKfId], removed: &[OpenKfId], now: Instant) {
         if !self.policy.accounts.is_empty() {
             tracing::info!(
                 ?added,
@@ -196,16 +200,13 @@ impl Served {
             );
             return;
         }
-        for id in removed {
-            self.accounts.remove(id);
-        }
-        for id in added {
-            self.accounts.entry(id).or_insert_with(|| Account::new(now));
-        }
-        if self.first.as_ref().is_none_or(|first| !self.accounts.contains_key(first)) {
-            self.first = self.accounts.keys().next().cloned();
-        }
-        self.check_link(now);
+        let at = match self.relisted_at {
+            Some(pending) if pending > now => pending,
+            Some(last) => now.max(last + RELIST_EVERY),
+            None => now,
+        };
+        self.relisted_at = Some(at);
+        self.listing.want(at);
     }
 
     /// Whether to ask WeCom for the accounts now.

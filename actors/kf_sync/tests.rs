@@ -616,6 +616,7 @@ async fn a_failed_listing_is_made_again_and_nudges_of_meanwhile_count() {
 #[tokio::test(start_paused = true)]
 async fn changed_authority_adds_and_removes_accounts_and_the_link_follows() {
     let rig = started(all, &["wkA"]).await;
+    rig.wecom.set_accounts(&["wkB"]);
     let change = CallbackEvent::KfAccountAuthChange {
         added: vec![OpenKfId::new("wkB")],
         removed: vec![OpenKfId::new("wkA")],
@@ -629,6 +630,31 @@ async fn changed_authority_adds_and_removes_accounts_and_the_link_follows() {
     let code = rig.new_code("oA").await;
     assert_eq!(code.link.account, Some(OpenKfId::new("wkB")));
     assert!(!rig.wecom.pulls_of("wkB").is_empty());
+}
+
+/// Whoever has kept an authentic callback can send it again and again, under ever new signatures even.
+#[tokio::test(start_paused = true)]
+async fn an_old_change_of_authority_that_is_sent_again_takes_nothing_away() {
+    let rig = started(all, &["wkA"]).await;
+    let replays = async |first: u8| {
+        for number in first..first + 100 {
+            let event = CallbackEvent::KfAccountAuthChange {
+                added: vec![OpenKfId::new("wkGone")],
+                removed: vec![OpenKfId::new("wkA")],
+            };
+            rig.handles().deliver(Delivery { signature: [number; 20], event }).await.unwrap();
+        }
+    };
+    replays(0).await;
+    rig.breathe().await;
+    replays(100).await;
+    rig.breathe().await;
+    assert_eq!(rig.wecom.listings(), 2, "the first one makes us look, the others wait");
+    let served = rig.handles().health().await.sync.accounts;
+    assert_eq!(served.iter().map(|report| report.account.as_str()).collect::<Vec<_>>(), ["wkA"]);
+    assert!(rig.wecom.pulls_of("wkGone").is_empty());
+    rig.pass(60).await;
+    assert_eq!(rig.wecom.listings(), 3, "a hundred more cost one look, a minute later");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! What the inside tells the outside about codes, bindings and records: plain values, no messages.
 
+use std::fmt;
+
 use super::KfLink;
 use crate::ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Timestamp, UnionId};
 
-/// A user's live code, as the mini program shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A user's live code, as the mini program shows it. `Debug` hides it, and the link, which may carry a ticket.
+#[derive(Clone, PartialEq, Eq)]
 pub struct PendingCode {
     /// What to type.
     pub code: BindCode,
@@ -14,6 +16,15 @@ pub struct PendingCode {
     pub expires_at: Timestamp,
     /// Where to type it.
     pub link: KfLink,
+}
+
+impl fmt::Debug for PendingCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingCode")
+            .field("code", &self.code)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A binding, as told to the outside.
@@ -83,8 +94,8 @@ pub struct BindingPage {
     pub next: Option<OpenId>,
 }
 
-/// A record as it is stored, for an export.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A record as it is stored, for an export. `Debug` hides key and value: codes, texts and the instance key are among them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ArchiveRecord {
     /// The tree's name.
     pub tree: &'static str,
@@ -92,4 +103,31 @@ pub struct ArchiveRecord {
     pub key: Vec<u8>,
     /// The value, version byte first.
     pub value: Vec<u8>,
+}
+
+impl fmt::Debug for ArchiveRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArchiveRecord(of {}, {} bytes)", self.tree, self.value.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_neither_codes_nor_stored_bytes() {
+        let code = PendingCode {
+            code: BindCode::new("482913"),
+            display: "482 913".to_owned(),
+            expires_at: Timestamp(1),
+            link: KfLink { url: "https://example.com/?scene_param=Hush".to_owned(), account: None },
+        };
+        let view = BindingView { version: 1, status: BindingStatus::Pending(code) };
+        let record = ArchiveRecord { tree: "codes", key: b"482913".to_vec(), value: vec![201, 202, 203] };
+        let shown = format!("{view:?} {record:?}");
+        for hidden in ["482", "913", "Hush", "201, 202"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+    }
 }

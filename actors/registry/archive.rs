@@ -55,7 +55,7 @@ pub enum RestoreError {
 }
 
 /// How far an export has come: the tree, and the least key that is still to come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 struct Position {
     tree: usize,
     from: Vec<u8>,
@@ -78,7 +78,7 @@ impl Position {
 }
 
 /// An export, at a moment that stands still.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Export {
     position: Position,
     /// The records as they were, of those ahead that have changed since; `None` = there was none.
@@ -159,7 +159,7 @@ fn record(tree: TreeId, key: &[u8], value: &[u8], bytes: &mut usize) -> ArchiveR
 }
 
 /// The exports under way of a running service. The writer thread holds them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Exports {
     last_id: u64,
     under_way: BTreeMap<u64, (Export, Instant)>,

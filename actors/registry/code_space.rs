@@ -31,7 +31,7 @@ pub(crate) const fn shortest(format: CodeFormat) -> usize {
 }
 
 /// How many codes of this length there are.
-fn size(format: CodeFormat, length: usize) -> u128 {
+pub(crate) fn size(format: CodeFormat, length: usize) -> u128 {
     let Ok(exponent) = u32::try_from(length) else { return 0 };
     match format {
         CodeFormat::Digits => {

@@ -18,7 +18,6 @@ use super::{
 use crate::ids::{BindCode, ExternalUserId, MessageId, OpenId, OpenKfId, Timestamp};
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Overlay<'a> {
     store: &'a Store,
     changes: BTreeMap<TreeId, Changes>,

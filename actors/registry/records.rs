@@ -3,6 +3,8 @@
 //! The only file that knows the encoding. A record of an older version is read and upgraded here; one of a newer
 //! version is refused. Nothing here decides anything.
 
+use std::fmt;
+
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -204,11 +206,21 @@ pub(crate) struct OutboxRecord {
     pub(crate) task: OutboxTaskRecord,
 }
 
-/// What an [`OutboxRecord`] is to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an [`OutboxRecord`] is to do. `Debug` hides the text.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OutboxTaskRecord {
     Reply { account: OpenKfId, customer: ExternalUserId, reply_id: ReplyId, text: String },
     Profile { customer: ExternalUserId },
+}
+
+impl fmt::Debug for OutboxTaskRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, customer) = match self {
+            Self::Reply { customer, .. } => ("Reply", customer),
+            Self::Profile { customer } => ("Profile", customer),
+        };
+        write!(f, "{what}(for {customer})")
+    }
 }
 
 /// Tree `audit`, by event id.
@@ -246,8 +258,8 @@ pub(crate) enum AuditBy {
     WeCom,
 }
 
-/// Tree `meta`, key `store`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Tree `meta`, key `store`. `Debug` hides the key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreMeta {
     pub(crate) schema: u32,
     pub(crate) corp_id: String,
@@ -255,6 +267,16 @@ pub(crate) struct StoreMeta {
     pub(crate) instance_key: [u8; 32],
     /// Wrong codes sent before this are not counted.
     pub(crate) created_at: Timestamp,
+}
+
+impl fmt::Debug for StoreMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreMeta")
+            .field("schema", &self.schema)
+            .field("corp_id", &self.corp_id)
+            .field("created_at", &self.created_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Tree `meta`, key `link`.

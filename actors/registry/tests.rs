@@ -780,3 +780,21 @@ async fn unbinding_kills_a_pending_code_also_one_that_has_expired_by_our_clock()
     assert_eq!(rig.version("stranger").await, 0, "nothing is kept of a stranger");
     assert!(rig.clock.now() > Timestamp(BEGIN));
 }
+
+#[test]
+fn debug_of_records_shows_neither_the_instance_key_nor_texts() {
+    let meta = super::records::StoreMeta {
+        schema: 1,
+        corp_id: "ww1".to_owned(),
+        instance_key: [201; 32],
+        created_at: Timestamp(1),
+    };
+    let task = super::records::OutboxTaskRecord::Reply {
+        account: crate::ids::OpenKfId::new("wkA"),
+        customer: ExternalUserId::new("wmA"),
+        reply_id: crate::ids::ReplyId::new("r1"),
+        text: "Hush".to_owned(),
+    };
+    let shown = format!("{meta:?} {task:?}");
+    assert!(!shown.contains("201") && !shown.contains("Hush"), "{shown}");
+}

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use crate::support::{CALLBACK_PATH, Client, DEADLINE, Phone, eventually, hears};
 
 /// A running `kfbind serve`. Dropping it kills it.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    base: String,
-    log: Arc<Mutex<String>>,
+    pub(crate) base: String,
+    pub(crate) log: Arc<Mutex<String>>,
 }
 
 impl Drop for Process {
@@ -29,7 +29,7 @@ impl Drop for Process {
     }
 }
 
-fn environment(sim: &SimOptions, base_url: &str, store: &TempDir) -> Vec<(String, String)> {
+pub(crate) fn environment(sim: &SimOptions, base_url: &str, store: &TempDir) -> Vec<(String, String)> {
     [
         ("SERVER__LISTEN", "127.0.0.1:0"),
         ("STORE__PATH", &store.path().display().to_string()),
@@ -48,16 +48,16 @@ fn environment(sim: &SimOptions, base_url: &str, store: &TempDir) -> Vec<(String
     .into()
 }
 
-fn kfbind(arguments: &[&str], environment: &[(String, String)]) -> Command {
+pub(crate) fn kfbind(arguments: &[&str], environment: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kfbind"));
-    command.args(arguments).env_clear().envs(environment.iter().cloned()).env("RUST_LOG", "debug");
+    command.args(arguments).env_clear().env("RUST_LOG", "debug").envs(environment.iter().cloned());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 impl Process {
     /// Starts it and waits until it listens.
-    async fn serve(environment: &[(String, String)]) -> Self {
+    pub(crate) async fn serve(environment: &[(String, String)]) -> Self {
         let mut child = kfbind(&["serve"], environment).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
@@ -71,8 +71,10 @@ impl Process {
         });
         let base = eventually("the process listens", async || {
             let log = log.lock().unwrap();
-            let at = log.split("listening addr=").nth(1)?;
-            Some(format!("http://{}", at.lines().next()?.trim()))
+            let line = log.lines().find(|line| line.contains("listening") && line.contains("addr"))?;
+            // As text and as JSON.
+            let at = line.split("addr=").nth(1).or_else(|| line.split("\"addr\":\"").nth(1))?;
+            Some(format!("http://{}", at.split(['"', ' ']).next()?))
         })
         .await;
         Self { child, base, log }
@@ -88,19 +90,19 @@ impl Process {
 }
 
 /// A simulator on the machine's own clock, since another process can't share a clock that is moved by hand.
-async fn world() -> (Sim, SimOptions, TempDir) {
+pub(crate) async fn world() -> (Sim, SimOptions, TempDir) {
     let options = SimOptions { clock: Arc::new(|| SystemClock.now_ms()), ..SimOptions::default() };
     let store = TempDir::with_prefix("kfbind-it-").unwrap();
     (Sim::start(options.clone()).await.unwrap(), options, store)
 }
 
-async fn login(client: &Client, sim: &Sim, name: &str) -> Phone {
+pub(crate) async fn login(client: &Client, sim: &Sim, name: &str) -> Phone {
     let openid = sim.openid_of(name);
     Phone::login(client.clone(), &sim.wx_login_code(&openid, None), &openid).await
 }
 
 /// A code, once there is a link.
-async fn issue(phone: &Phone) -> String {
+pub(crate) async fn issue(phone: &Phone) -> String {
     eventually("a code is given", async || {
         let answer = phone.ask(serde_json::json!({})).await;
         matches!(answer.status, 200 | 201).then(|| answer.json()["bind_token"].as_str().unwrap().to_owned())
@@ -198,13 +200,13 @@ async fn kills_at_any_moment_lose_nothing_and_repeat_nothing() {
 }
 
 /// Runs a command to its end; its exit code and what it said on stderr.
-fn ran(arguments: &[&str], environment: &[(String, String)]) -> (Option<i32>, String) {
+pub(crate) fn ran(arguments: &[&str], environment: &[(String, String)]) -> (Option<i32>, String) {
     let output = kfbind(arguments, environment).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// The environment with other values.
-fn but(environment: &[(String, String)], changes: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn but(environment: &[(String, String)], changes: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut environment = environment.to_vec();
     environment.extend(changes.iter().map(|(key, value)| (format!("KFBIND_{key}"), (*value).to_owned())));
     environment

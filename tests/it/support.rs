@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 mod client;
 
-pub(crate) use client::{Client, Code, Phone};
+pub(crate) use client::{Answer, Client, Code, Phone};
 
 /// When every test begins, in Unix seconds.
 pub(crate) const START_S: u64 = DEFAULT_NOW_MS / 1000;

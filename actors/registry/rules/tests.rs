@@ -11,6 +11,8 @@ use crate::{
     ports::{KfContent, MessageKind},
 };
 
+mod month;
+
 /// When codes are made.
 const T: u64 = 1_800_000_000;
 const DAY: u64 = 24 * 3600;
