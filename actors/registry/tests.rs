@@ -702,6 +702,25 @@ async fn the_back_end_lifts_a_lock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lifted_lock_leaves_nothing_that_puts_off_the_fresh_start() {
+    let mut rig = Rig::start().await;
+    // By a clock that is a little ahead of ours.
+    rig.says("wmA", "999999", Timestamp(BEGIN + 50));
+    rig.nudge().await;
+    rig.settled().await;
+    rig.handles().lift_lock(ExternalUserId::new("wmA")).await.unwrap();
+    for _ in 0..5 {
+        rig.chat("wmA", "999999").await;
+    }
+    assert_eq!(rig.heard("wmA").last().unwrap(), "locked 10");
+    rig.clock.set(BEGIN + 30 * DAY);
+    for _ in 0..5 {
+        rig.chat("wmA", "999999").await;
+    }
+    assert_eq!(rig.heard("wmA").last().unwrap(), "locked 10", "thirty days later it is the first lock again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_wecom_tells_of_customers_is_kept_with_their_binding() {
     let mut rig = Rig::start().await;
     rig.bind("oA", "wmA").await;
