@@ -192,7 +192,7 @@ impl Actor for Registry {
     ) -> Result<Self::State, ActorProcessingErr> {
         let (commands, queue) = std::sync::mpsc::channel();
         let registry = myself.clone();
-        let writer = opened.writer;
+        let mut writer = opened.writer;
         let thread = std::thread::Builder::new().name("registry-writer".to_owned()).spawn(move || {
             if let Err(error) = writer.run(&queue) {
                 let _ = registry.cast(RegistryMessage::WriterFailed(error.to_string()));

@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+mod model;
+
 const DAY: u64 = 24 * 3600;
 const HOUR: u64 = 3600;
 
@@ -284,20 +286,21 @@ async fn the_view_of_a_pending_user_changes_when_the_link_does() {
 
 // ---- Commit and restart ---------------------------------------------------------------------------------------
 
-/// What a crash at this moment would leave.
-fn image(rig: &Rig) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let target = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                std::fs::create_dir(&target).unwrap();
-                copy(&entry.path(), &target);
-            } else {
-                std::fs::copy(entry.path(), target).unwrap();
-            }
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// What a crash at this moment would leave.
+fn image(rig: &Rig) -> tempfile::TempDir {
     let dir = tempfile::TempDir::new().unwrap();
     copy(rig.path(), dir.path());
     dir
