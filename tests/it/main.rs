@@ -15,10 +15,12 @@
 mod accounts; // several accounts, each with its own cursor; whose store it is
 mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
+mod broken_stores; // a full disk, and directories that can't be used
 mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
 mod demo; // the two-phone page's server
+mod lifecycle; // old stores, newer ones, backups under load, imports that are cut off
 mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
 mod long_poll; // waiting for a change
