@@ -20,6 +20,7 @@ mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
 mod demo; // the two-phone page's server
+mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod lifecycle; // old stores, newer ones, backups under load, imports that are cut off
 mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
