@@ -20,6 +20,7 @@ pub(crate) mod changes;
 mod code_space;
 mod crowd;
 mod ledger;
+mod marker;
 mod overlay;
 mod page;
 pub(crate) mod reader;
@@ -39,6 +40,7 @@ use archive::Exports;
 use changes::Changes;
 use crowd::Crowd;
 use ledger::{Desk, Sequences};
+use marker::Marker;
 use reader::{Published, Reader};
 use records::{LinkMeta, StoreMeta, decode, encode, number};
 use store::{Store, TreeId};
@@ -51,7 +53,6 @@ pub(crate) const SCHEMA: u32 = 1;
 const META_STORE: &[u8] = b"store";
 const META_LINK: &[u8] = b"link";
 const META_RATION: &[u8] = b"ration";
-const META_RESTORING: &[u8] = b"restoring";
 /// How often a step of forgetting is due.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,6 +92,10 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
     let store = Arc::new(Store::open(&options.path)?);
     let now = options.clock.now();
     let meta = read_or_make_meta(&store, &options)?;
+    // A store of before there was this file.
+    if marker::read(&options.path)?.is_none() {
+        marker::write(&options.path, Marker::Ready(SCHEMA))?;
+    }
     let link: Option<LinkMeta> =
         store.get(TreeId::Meta, META_LINK)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
     let ration =
@@ -141,9 +146,6 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
 }
 
 fn read_or_make_meta(store: &Store, options: &RegistryOptions) -> Result<StoreMeta, StoreError> {
-    if store.get(TreeId::Meta, META_RESTORING)?.is_some() {
-        return Err(StoreError::HalfImported(store.path().to_owned()));
-    }
     if let Some(bytes) = store.get(TreeId::Meta, META_STORE)? {
         let meta: StoreMeta = decode(TreeId::Meta, &bytes)?;
         if meta.schema > SCHEMA {
@@ -176,6 +178,7 @@ pub(crate) struct Registry;
 
 /// What it holds: the way to its thread.
 pub(crate) struct RegistryState {
+    path: PathBuf,
     commands: Option<std::sync::mpsc::Sender<RegistryMessage>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -192,14 +195,15 @@ impl Actor for Registry {
     ) -> Result<Self::State, ActorProcessingErr> {
         let (commands, queue) = std::sync::mpsc::channel();
         let registry = myself.clone();
-        let writer = opened.writer;
+        let mut writer = opened.writer;
+        let path = writer.store.path().to_owned();
         let thread = std::thread::Builder::new().name("registry-writer".to_owned()).spawn(move || {
             if let Err(error) = writer.run(&queue) {
                 let _ = registry.cast(RegistryMessage::WriterFailed(error.to_string()));
             }
         })?;
         myself.send_interval(SWEEP_EVERY, || RegistryMessage::Sweep);
-        Ok(RegistryState { commands: Some(commands), thread: Some(thread) })
+        Ok(RegistryState { path, commands: Some(commands), thread: Some(thread) })
     }
 
     async fn handle(
@@ -209,7 +213,9 @@ impl Actor for Registry {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            RegistryMessage::WriterFailed(why) => Err(why.into()),
+            RegistryMessage::WriterFailed(why) => {
+                Err(format!("the store {} can't go on: {why}", state.path.display()).into())
+            }
             command => match &state.commands {
                 Some(commands) => {
                     commands.send(command).map_err(|_| "the registry's writer thread has ended".into())

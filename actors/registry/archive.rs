@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, path::Path};
 use tokio::time::Instant;
 
 use super::{
-    META_RESTORING, META_STORE, SCHEMA,
+    META_STORE, SCHEMA,
+    marker::{self, Marker},
     records::{StoreMeta, decode, encode},
     store::{Changes, Store, StoreError, TreeId},
 };
@@ -270,10 +271,10 @@ impl Restore {
         if std::fs::read_dir(path).is_ok_and(|mut entries| entries.any(|entry| is_of_a_store(&entry))) {
             return Err(RestoreError::NotEmpty(path.to_owned()));
         }
-        let store = Store::open(path)?;
+        Store::make_directory(path)?;
         // Until the end it is no store: a service that finds this refuses to start on the half of one.
-        let mark = [(META_RESTORING.to_vec(), Some(encode(TreeId::Meta, &now)?))];
-        store.commit(&[(TreeId::Meta, mark.into())].into())?;
+        marker::write(path, Marker::Importing(SCHEMA))?;
+        let store = Store::open_database(path)?;
         Ok(Self { store, now, waiting: BTreeMap::new(), waiting_bytes: 0, meta: None })
     }
 
@@ -305,8 +306,8 @@ impl Restore {
         self.flush()?;
         let last = self.waiting.entry(TreeId::Meta).or_default();
         last.insert(META_STORE.to_vec(), Some(encode(TreeId::Meta, &meta)?));
-        last.insert(META_RESTORING.to_vec(), None);
-        self.flush()
+        self.flush()?;
+        Ok(marker::write(self.store.path(), Marker::Ready(SCHEMA))?)
     }
 
     fn flush(&mut self) -> Result<(), RestoreError> {

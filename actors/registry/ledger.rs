@@ -12,8 +12,8 @@ use super::{
     overlay::Overlay,
     page::PageNote,
     records::{
-        AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, LinkMeta, OutboxRecord, OutboxTaskRecord,
-        UserCode, UserRecord,
+        AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, CustomerRecord, LinkMeta, OutboxRecord,
+        OutboxTaskRecord, UserCode, UserRecord,
     },
     rules::Known,
     store::{StoreError, TreeId},
@@ -214,15 +214,13 @@ impl Ledger<'_> {
 
     /// Lifts a customer's lock and forgets the wrong codes; whether there was anything.
     pub(crate) fn lift_lock(&mut self, customer: &ExternalUserId) -> Result<bool, StoreError> {
-        let mut record = self.overlay.customer(customer)?;
-        if record.wrong_total == 0 {
+        let before = self.overlay.customer(customer)?;
+        if before.wrong_total == 0 {
             return Ok(false);
         }
-        record.wrong_total = 0;
-        record.wrong_in_window = 0;
-        record.locks = 0;
-        record.locked_for_good = false;
-        record.locked_until = Timestamp(0);
+        // All but what has nothing to do with wrong codes.
+        let (undone_at, answered) = (before.undone_at, before.answered);
+        let record = CustomerRecord { undone_at, answered, ..CustomerRecord::default() };
         self.overlay.put_customer(customer, &record)?;
         Ok(true)
     }

@@ -24,6 +24,9 @@ const BESIDE_CHARS_MAX: usize = 10;
 const ANSWERS_MAX: usize = 10;
 /// See [`ANSWERS_MAX`]. Seconds.
 const ANSWERS_WINDOW_S: u64 = 600;
+/// So many of the latest answers to a customer are remembered: more than ten, because what binds or unbinds is always
+/// said and pages bring messages late.
+const ANSWERS_KEPT_MAX: usize = 30;
 /// No lock by window lasts longer. Seconds.
 const LOCK_S_MAX: u64 = 24 * 3600;
 /// So many wrong codes lock for good.
@@ -325,14 +328,16 @@ impl<K: Known> Case<'_, K> {
             return;
         }
         let answered = &mut self.record.answered;
-        answered.retain(|at| at.since(sent).max(sent.since(*at)) < ANSWERS_WINDOW_S);
+        // None is forgotten for being far from this message: the next one may be of another time.
+        let is_near = |at: &&Timestamp| at.since(sent).max(sent.since(**at)) < ANSWERS_WINDOW_S;
         let matters = matches!(answer.saying, Saying::Bound | Saying::Unbound);
-        if answered.len() >= ANSWERS_MAX && !matters {
+        if answered.iter().filter(is_near).count() >= ANSWERS_MAX && !matters {
             self.effects.push(Effect::Unanswered("muted"));
             return;
         }
         answered.push(sent);
-        if answered.len() > ANSWERS_MAX {
+        answered.sort_unstable();
+        if answered.len() > ANSWERS_KEPT_MAX {
             answered.remove(0);
         }
         self.effects.push(Effect::Answer(answer));

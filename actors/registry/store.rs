@@ -16,6 +16,10 @@ use sled::{
     transaction::{ConflictableTransactionError, TransactionError},
 };
 
+use super::{
+    SCHEMA,
+    marker::{self, Marker},
+};
 use crate::durability;
 
 /// Memory that the database may use for cached pages. Its default is 1 GiB.
@@ -110,6 +114,23 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is something, but no directory.
+    #[error("the store {0} is no directory: correct `store.path`")]
+    NoDirectory(PathBuf),
+    /// The directory is there, but the database in it can't be opened.
+    #[error(
+        "can't open the store {path}: {source}; check `store.path`: who owns it, who may write there, whether its disk \
+         is mounted read-only or full"
+    )]
+    Unopenable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file that says what the directory holds says nothing that is known.
+    #[error("the file {0} is damaged: restore the store from a backup")]
+    BadMarker(PathBuf),
     /// It belongs to another company.
     #[error(
         "the store {path} belongs to corp_id {stored}, but `wecom.corp_id` is {configured}: \
@@ -164,7 +185,10 @@ pub enum StoreError {
     #[error("this build would lose writes at a power cut: sync_file_range is not overridden")]
     NotDurable,
     /// The database failed.
-    #[error("the store failed: {0}; check the disk, then start again: what was acknowledged is kept")]
+    #[error(
+        "the database failed: {0}; make room on its disk if that is full, else check the disk, then start again: what \
+         was acknowledged is kept"
+    )]
     Database(#[from] sled::Error),
 }
 
@@ -179,19 +203,48 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store in directory `path`, creating it (mode 0700) if it is absent.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        if !durability::is_in_force() {
-            return Err(StoreError::NotDurable);
+        Self::make_directory(path)?;
+        Self::open_marked(path)
+    }
+
+    /// Makes the directory, for its owner alone, where it is absent.
+    pub(crate) fn make_directory(path: &Path) -> Result<(), StoreError> {
+        if path.exists() && !path.is_dir() {
+            return Err(StoreError::NoDirectory(path.to_owned()));
         }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
-        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(|e| {
-            if is_locked(&e) { StoreError::Locked(path.to_owned()) } else { StoreError::Database(e) }
-        })?;
-        let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { db, trees, path: path.to_owned() })
+            .map_err(|source| StoreError::Directory { path: path.to_owned(), source })
+    }
+
+    /// Opens the database, unless the directory says that it is not for this version. Opening writes, so that is
+    /// looked at before.
+    fn open_marked(path: &Path) -> Result<Self, StoreError> {
+        match marker::read(path)? {
+            Some(Marker::Ready(found) | Marker::Importing(found)) if found > SCHEMA => {
+                return Err(StoreError::Newer { found, known: SCHEMA });
+            }
+            Some(Marker::Importing(_)) => return Err(StoreError::HalfImported(path.to_owned())),
+            Some(Marker::Ready(_)) | None => {}
+        }
+        Self::open_database(path)
+    }
+
+    /// Opens the database, whatever the directory says.
+    pub(crate) fn open_database(path: &Path) -> Result<Self, StoreError> {
+        if !durability::is_in_force() {
+            return Err(StoreError::NotDurable);
+        }
+        let failed = |error| match error {
+            sled::Error::Io(error) if is_locked(&error) => StoreError::Locked(path.to_owned()),
+            sled::Error::Io(source) => StoreError::Unopenable { path: path.to_owned(), source },
+            other => StoreError::Database(other),
+        };
+        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
+        let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>();
+        Ok(Self { db, trees: trees.map_err(failed)?, path: path.to_owned() })
     }
 
     /// Opens the store in a directory that must be there already.
@@ -282,7 +335,7 @@ impl Store {
     }
 }
 
-fn is_locked(error: &sled::Error) -> bool {
+fn is_locked(error: &std::io::Error) -> bool {
     // sled reports a taken lock as an I/O error of kind Other whose words name the lock.
-    matches!(error, sled::Error::Io(e) if e.to_string().contains("could not acquire lock"))
+    error.to_string().contains("could not acquire lock")
 }

@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+mod model;
+
 const DAY: u64 = 24 * 3600;
 const HOUR: u64 = 3600;
 
@@ -284,20 +286,21 @@ async fn the_view_of_a_pending_user_changes_when_the_link_does() {
 
 // ---- Commit and restart ---------------------------------------------------------------------------------------
 
-/// What a crash at this moment would leave.
-fn image(rig: &Rig) -> tempfile::TempDir {
-    fn copy(from: &Path, to: &Path) {
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let target = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                std::fs::create_dir(&target).unwrap();
-                copy(&entry.path(), &target);
-            } else {
-                std::fs::copy(entry.path(), target).unwrap();
-            }
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// What a crash at this moment would leave.
+fn image(rig: &Rig) -> tempfile::TempDir {
     let dir = tempfile::TempDir::new().unwrap();
     copy(rig.path(), dir.path());
     dir
@@ -699,6 +702,25 @@ async fn the_back_end_lifts_a_lock() {
     rig.chat("wmA", code.code.as_str()).await;
     assert_eq!(rig.bound_to("oA").await.as_deref(), Some("wmA"));
     rig.handles().lift_lock(ExternalUserId::new("nobody")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifted_lock_leaves_nothing_that_puts_off_the_fresh_start() {
+    let mut rig = Rig::start().await;
+    // By a clock that is a little ahead of ours.
+    rig.says("wmA", "999999", Timestamp(BEGIN + 50));
+    rig.nudge().await;
+    rig.settled().await;
+    rig.handles().lift_lock(ExternalUserId::new("wmA")).await.unwrap();
+    for _ in 0..5 {
+        rig.chat("wmA", "999999").await;
+    }
+    assert_eq!(rig.heard("wmA").last().unwrap(), "locked 10");
+    rig.clock.set(BEGIN + 30 * DAY);
+    for _ in 0..5 {
+        rig.chat("wmA", "999999").await;
+    }
+    assert_eq!(rig.heard("wmA").last().unwrap(), "locked 10", "thirty days later it is the first lock again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,7 +59,7 @@ type Promise = Box<dyn FnOnce() + Send>;
 
 impl Writer {
     /// Works until all senders are gone, or the store fails.
-    pub(crate) fn run(mut self, commands: &Receiver<RegistryMessage>) -> Result<(), StoreError> {
+    pub(crate) fn run(&mut self, commands: &Receiver<RegistryMessage>) -> Result<(), StoreError> {
         self.publish_gauges();
         while let Ok(first) = commands.recv() {
             let mut batch = vec![first];

@@ -8,9 +8,9 @@ use kfbind::sim::{Api, Tamper};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::{
+use crate::support::{
+    ADMIN_KEY, Answer, Client, START_S, TestApp, heard, hears,
     process::{Process, but, environment, world},
-    support::{ADMIN_KEY, Answer, Client, START_S, TestApp, heard, hears},
 };
 
 const HOUR_S: u64 = 3600;

@@ -6,9 +6,9 @@ use kfbind::sim::{Api, Fault, Sim, SimOptions, Tamper};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
+use crate::support::{
+    Answer, CALLBACK_PATH, Client, DEADLINE, Phone, eventually, hears,
     process::{Process, but, environment, issue, kfbind, login, ran, world},
-    support::{Answer, CALLBACK_PATH, Client, DEADLINE, Phone, eventually, hears},
 };
 
 const ADMIN_KEY: &str = "fake-admin-key-0123456789";

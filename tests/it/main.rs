@@ -15,16 +15,19 @@
 mod accounts; // several accounts, each with its own cursor; whose store it is
 mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
+mod broken_stores; // a full disk, and directories that can't be used
 mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
 #[path = "../campaigns/connections.rs"]
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
 mod demo; // the two-phone page's server
+mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod hostile; // bytes that nobody should send: floods, garbage, bodies without an end
 mod hostile_callers; // guessing, replaying, forging, enumerating
 mod hostile_connections; // a crowd of connections, while customers go on binding
 mod hostile_secrets; // no secret in any output
+mod lifecycle; // old stores, newer ones, backups under load, imports that are cut off
 mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
 mod long_poll; // waiting for a change

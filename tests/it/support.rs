@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod client;
+pub(crate) mod mounted;
+pub(crate) mod process;
 
 pub(crate) use client::{Answer, Client, Code, Phone};
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::records::AuditKind,
-    ANSWER_AGE_S_MAX, ANSWERS_MAX, FRESH_START_S, LOCK_S_MAX, Saying, WRONG_TOTAL_MAX,
+    ANSWER_AGE_S_MAX, ANSWERS_KEPT_MAX, FRESH_START_S, LOCK_S_MAX, Saying, WRONG_TOTAL_MAX,
     world::{World, message},
 };
 use crate::{
@@ -351,7 +351,19 @@ fn the_eleventh_answer_in_ten_minutes_is_not_given_unless_it_binds_or_unbinds() 
     assert_eq!(world.says("wmA", "482913", T + 30).answer(), Some(Saying::Bound));
     assert_eq!(world.says("wmA", "482913", T + 31).answer(), None, "already_bound is muted");
     assert_eq!(world.says("wmA", "解绑", T + 40).answer(), Some(Saying::Unbound));
-    assert!(world.customers[&ExternalUserId::new("wmA")].answered.len() <= ANSWERS_MAX);
+    assert!(world.customers[&ExternalUserId::new("wmA")].answered.len() <= ANSWERS_KEPT_MAX);
+}
+
+#[test]
+fn a_late_message_makes_no_room_for_more_answers() {
+    let mut world = World::default();
+    world.issue("oC", "222222", T - 2000);
+    for n in 0..10 {
+        assert_eq!(world.says("wmA", "222222", T + n).answer(), Some(Saying::ExpiredCode), "answer {n}");
+    }
+    // Another account's page brings one from ten minutes ago.
+    assert_eq!(world.reads("wmA", "222222", T - 591, T + 9).answer(), Some(Saying::ExpiredCode));
+    assert_eq!(world.says("wmA", "222222", T + 10).silent(), Some("muted"));
 }
 
 #[test]
