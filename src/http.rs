@@ -26,6 +26,7 @@ mod query;
 mod rate_limit;
 mod reply;
 mod request;
+mod seats;
 mod server;
 mod session;
 

@@ -5,6 +5,7 @@
 
 use std::{
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,12 +16,16 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use warp::{Filter, Rejection};
 
-use super::reply::ApiError;
+use super::{reply::ApiError, seats::Seat};
 
 /// A body that is not there after this long ends in a 400.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that bodies in several pieces, which are gathered as they come, may hold in all, in KiB. Real ones are so
+/// short that they come in one.
+const GATHERED_KIB_MAX: usize = 64 * 1024;
 /// What of an unwanted body is still read, and for how long.
 const DRAIN_BYTES_MAX: u64 = 1 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,6 +37,8 @@ pub(crate) enum BodyError {
     TooLarge,
     /// It broke off, or took too long.
     Incomplete,
+    /// Too many others are being gathered.
+    NoRoom,
 }
 
 impl From<BodyError> for ApiError {
@@ -39,6 +46,7 @@ impl From<BodyError> for ApiError {
         match error {
             BodyError::TooLarge => Self::TooLarge,
             BodyError::Incomplete => Self::BadRequest("The body did not arrive in whole."),
+            BodyError::NoRoom => Self::Unavailable,
         }
     }
 }
@@ -78,7 +86,7 @@ impl<S: Chunks> Payload<S> {
         if self.content_length.is_some_and(too_large) {
             return Err(BodyError::TooLarge);
         }
-        tokio::time::timeout(BODY_READ_TIMEOUT, collect(self.stream, bytes_max))
+        tokio::time::timeout(BODY_READ_TIMEOUT, collect(self.stream, bytes_max, &GATHERED_KIB))
             .await
             .unwrap_or(Err(BodyError::Incomplete))
     }
@@ -97,9 +105,17 @@ impl<S: Chunks> Payload<S> {
     }
 }
 
-/// One chunk, the usual case, is passed on without a copy.
-async fn collect(stream: impl Chunks, bytes_max: usize) -> Result<Bytes, BodyError> {
+/// What is left of [`GATHERED_KIB_MAX`].
+static GATHERED_KIB: Semaphore = Semaphore::const_new(GATHERED_KIB_MAX);
+
+/// One chunk, the usual case, is passed on without a copy and takes no room.
+async fn collect(
+    stream: impl Chunks,
+    bytes_max: usize,
+    gathered_kib: &Semaphore,
+) -> Result<Bytes, BodyError> {
     let mut stream = pin!(stream);
+    let mut room = None;
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(chunk) = stream.next().await {
@@ -111,6 +127,10 @@ async fn collect(stream: impl Chunks, bytes_max: usize) -> Result<Bytes, BodyErr
         if first.is_empty() && all.is_empty() {
             first = chunk.copy_to_bytes(length);
             continue;
+        }
+        if room.is_none() {
+            let kib = u32::try_from(bytes_max.div_ceil(1024).min(GATHERED_KIB_MAX)).unwrap_or(u32::MAX);
+            room = Some(gathered_kib.try_acquire_many(kib).map_err(|_| BodyError::NoRoom)?);
         }
         all.extend_from_slice(&std::mem::take(&mut first));
         all.extend_from_slice(&chunk.copy_to_bytes(length));
@@ -142,14 +162,16 @@ pub(crate) struct RequestBody {
     /// `None` once it has ended.
     incoming: Option<Incoming>,
     may_drain: bool,
+    /// The connection's: while bytes are missing, it is the client who has to do something.
+    seat: Arc<Seat>,
 }
 
 impl RequestBody {
     /// `headers` are those of its request.
-    pub(crate) fn new(incoming: Incoming, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(incoming: Incoming, headers: &HeaderMap, seat: Arc<Seat>) -> Self {
         // Who asks first whether to send a body is told by the answer not to.
         let may_drain = !headers.contains_key(header::EXPECT);
-        Self { incoming: (!incoming.is_end_stream()).then_some(incoming), may_drain }
+        Self { incoming: (!incoming.is_end_stream()).then_some(incoming), may_drain, seat }
     }
 }
 
@@ -166,6 +188,11 @@ impl Body for RequestBody {
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             self.incoming = None;
         }
+        if frame.is_pending() {
+            self.seat.wait();
+        } else {
+            self.seat.work();
+        }
         frame
     }
 
@@ -181,6 +208,8 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let Some(incoming) = self.incoming.take() else { return };
+        // Whatever it waited for, it is no longer waited for.
+        self.seat.work();
         let unread = !incoming.is_end_stream() && incoming.size_hint().lower() <= DRAIN_BYTES_MAX;
         if !(unread && self.may_drain) {
             return;
@@ -256,6 +285,19 @@ mod tests {
             stream: futures_util::stream::pending::<Result<Bytes, warp::Error>>(),
         };
         assert_eq!(stalled.read(4).await, Err(BodyError::Incomplete));
+    }
+
+    #[tokio::test]
+    async fn bodies_in_pieces_share_a_bounded_room_and_whole_ones_need_none() {
+        let gathered = Semaphore::new(1);
+        let pieces = || payload(None, &["ab", "c"]).stream;
+        assert_eq!(collect(pieces(), 1024, &gathered).await.as_deref(), Ok(&b"abc"[..]));
+        let other = gathered.try_acquire().unwrap();
+        assert_eq!(collect(pieces(), 1024, &gathered).await, Err(BodyError::NoRoom));
+        let whole = payload(None, &["ab"]).stream;
+        assert_eq!(collect(whole, 1024, &gathered).await.as_deref(), Ok(&b"ab"[..]));
+        drop(other);
+        assert_eq!(collect(pieces(), 1024, &gathered).await.as_deref(), Ok(&b"abc"[..]));
     }
 
     #[tokio::test]

@@ -54,6 +54,7 @@ impl From<BodyError> for Refused {
         match error {
             BodyError::TooLarge => Self::TooLarge,
             BodyError::Incomplete => Self::Incomplete,
+            BodyError::NoRoom => Self::Unavailable,
         }
     }
 }

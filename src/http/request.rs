@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use warp::{Filter, Rejection};
 
-use super::{Shared, reply::ApiError, session::UserSession};
+use super::{Shared, reply::ApiError, seats::Seat, session::UserSession};
 
 /// How long the answer to a wrong admin key is held back. The right key never waits.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
@@ -21,6 +21,8 @@ pub(crate) struct Arrival {
     pub(crate) shared: Arc<Shared>,
     /// The other end of the connection.
     pub(crate) peer: IpAddr,
+    /// The connection's own.
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// A request without its body.
@@ -30,6 +32,7 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     /// As it came, without the `?`.
     pub(crate) query: String,
+    seat: Arc<Seat>,
     authorization: Option<HeaderValue>,
 }
 
@@ -37,11 +40,12 @@ pub(crate) struct Head {
 pub(crate) fn head() -> impl Filter<Extract = (Head,), Error = Rejection> + Copy {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::ext::get::<Arrival>().and(warp::method()).and(query).and(optional_header("authorization")).map(
-        |Arrival { shared, peer }, method, query, authorization| Head {
+        |Arrival { shared, peer, seat }, method, query, authorization| Head {
             shared,
             peer,
             method,
             query,
+            seat,
             authorization,
         },
     )
@@ -94,7 +98,10 @@ impl Head {
         match (&self.shared.admin_key, self.bearer()) {
             (Some(key), Some(sent)) if key.is(sent) => Right::Admin,
             (Some(_), Some(_)) => {
+                // Whoever guesses doesn't keep others out meanwhile.
+                self.seat.wait();
                 tokio::time::sleep(WRONG_KEY_DELAY).await;
+                self.seat.work();
                 Right::WrongKey
             }
             _ => Right::None,

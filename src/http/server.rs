@@ -6,7 +6,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
     sync::{
@@ -30,7 +30,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tracing::Instrument as _;
@@ -41,10 +41,13 @@ use super::{
     body::RequestBody,
     reply::{ApiError, finish},
     request::Arrival,
-    routes, stopped,
+    routes,
+    seats::{Seat, Seats},
+    stopped,
 };
 
-/// The most connections at once; more wait in the kernel's queue. Ten thousand long polls must fit.
+/// The most connections at once; then whoever has waited longest for its client makes room for the next. Ten thousand
+/// long polls must fit.
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long a request's head may take, and how long a connection may be idle between requests.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +58,10 @@ const BUFFER_BYTES_MAX: usize = 16 * 1024;
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a failed accept (no file descriptors left, as a rule).
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long a connection that was asked to make room may take before another one is asked.
+const ROOM_DELAY: Duration = Duration::from_millis(10);
+/// A connection that has waited this long has nothing more to send: its last answer is on its way.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// At the stop, how long a connection on which no request is under way may still bring one to its end.
 const IDLE_STOP_DELAY: Duration = Duration::from_millis(250);
 
@@ -65,8 +72,18 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 ///
 /// The caller binds the listener, because only it can say what to do about a taken port.
 pub async fn serve(listener: TcpListener, context: Context, stop: watch::Receiver<bool>, grace: Duration) {
-    let server = Arc::new(Server::new(Arc::new(Shared::new(context, stop.clone()))));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    serve_at_most(CONNECTIONS_MAX, listener, context, stop, grace).await;
+}
+
+/// [`serve`] with another number of connections.
+pub(super) async fn serve_at_most(
+    connections_max: usize,
+    listener: TcpListener,
+    context: Context,
+    stop: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let server = Arc::new(Server::new(Arc::new(Shared::new(context, stop.clone())), connections_max));
     let mut connections = JoinSet::new();
     let mut failing = false;
     let mut stopping = pin!(stopped(stop.clone()));
@@ -75,11 +92,18 @@ pub async fn serve(listener: TcpListener, context: Context, stop: watch::Receive
             biased;
             () = stopping.as_mut() => break,
             Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer, slot)) => {
+            Ok((stream, peer)) => {
                 failing = false;
+                let slot = tokio::select! {
+                    biased;
+                    () = stopping.as_mut() => break,
+                    slot = server.room() => slot,
+                };
+                // Answers are small; waiting to fill a packet only delays them. Where it can't be set, they are only later.
+                drop(stream.set_nodelay(true));
                 let server = Arc::clone(&server);
                 let stop = stop.clone();
                 connections.spawn(async move {
@@ -111,15 +135,37 @@ pub async fn serve(listener: TcpListener, context: Context, stop: watch::Receive
 /// What all connections share.
 struct Server {
     shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    seats: Arc<Seats>,
     /// Request ids: a random number for this process, and a count.
     ids_of: u64,
     requests: AtomicU64,
 }
 
 impl Server {
-    fn new(shared: Arc<Shared>) -> Self {
-        // An id need not be secret; without randomness it is still unique within this process.
-        Self { shared, ids_of: getrandom::u64().unwrap_or(0), requests: AtomicU64::new(0) }
+    fn new(shared: Arc<Shared>, connections_max: usize) -> Self {
+        Self {
+            shared,
+            slots: Arc::new(Semaphore::new(connections_max)),
+            seats: Arc::default(),
+            // An id need not be secret; without randomness it is still unique within this process.
+            ids_of: getrandom::u64().unwrap_or(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Room for one connection; another one may have to go for it.
+    async fn room(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+                return slot;
+            }
+            self.seats.dismiss_oldest();
+            let freed = Arc::clone(&self.slots).acquire_owned();
+            if let Ok(Ok(slot)) = tokio::time::timeout(ROOM_DELAY, freed).await {
+                return slot;
+            }
+        }
     }
 
     fn next_id(&self) -> RequestId {
@@ -127,11 +173,11 @@ impl Server {
     }
 
     /// Answers one request; a panic while doing so becomes a 500.
-    async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response {
+    async fn answer(&self, peer: IpAddr, seat: Arc<Seat>, request: Request<Incoming>) -> Response {
         let id = self.next_id();
         let (mut parts, body) = request.into_parts();
-        let body = RequestBody::new(body, &parts.headers);
-        parts.extensions.insert(Arrival { shared: Arc::clone(&self.shared), peer });
+        let body = RequestBody::new(body, &parts.headers, Arc::clone(&seat));
+        parts.extensions.insert(Arrival { shared: Arc::clone(&self.shared), peer, seat });
         let request = Request::from_parts(parts, body);
 
         let answering = async { TowerToHyperService::new(warp::service(routes())).call(request).await };
@@ -176,24 +222,15 @@ impl RequestId {
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    // Answers are small; waiting to fill a packet only delays them. Where it can't be set, they are only later.
-    drop(stream.set_nodelay(true));
-    Ok((stream, peer, slot))
-}
-
 /// One connection, until either side ends it or the service stops.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: watch::Receiver<bool>) {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Progress::new(&server.seats));
+    let seat = Arc::clone(&progress.seat);
     let service = service_fn(|request| {
         let server = Arc::clone(&server);
-        let under_way = UnderWay::new(&progress);
+        let (under_way, seat) = (UnderWay::new(&progress), Arc::clone(&progress.seat));
         async move {
-            let response = server.answer(peer, request).await;
+            let response = server.answer(peer, seat, request).await;
             drop(under_way);
             Ok::<_, Infallible>(response)
         }
@@ -207,6 +244,12 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: 
         tokio::select! {
             ended = connection.as_mut() => break Some(ended),
             () = stopping.as_mut() => break None,
+            () = seat.dismissed() => match seat.waits_since() {
+                // Its last answer may not have been sent yet.
+                Some(since) if progress.is_idle() && since.elapsed() < FLUSH_TIME => break None,
+                Some(_) => return,
+                None => {}
+            },
             () = tokio::time::sleep(STALL_TIMEOUT) => {
                 if progress.is_idle() && progress.answered() == answered {
                     return;
@@ -241,13 +284,22 @@ async fn last_request(
 }
 
 /// What a connection is doing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
+    seat: Arc<Seat>,
     under_way: AtomicU64,
     answered: AtomicU64,
 }
 
 impl Progress {
+    fn new(seats: &Arc<Seats>) -> Self {
+        Self {
+            seat: Arc::new(Seat::new(seats)),
+            under_way: AtomicU64::default(),
+            answered: AtomicU64::default(),
+        }
+    }
+
     fn is_idle(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) == 0
     }
@@ -263,6 +315,7 @@ struct UnderWay(Arc<Progress>);
 impl UnderWay {
     fn new(progress: &Arc<Progress>) -> Self {
         progress.under_way.fetch_add(1, Ordering::Relaxed);
+        progress.seat.work();
         Self(Arc::clone(progress))
     }
 }
@@ -271,5 +324,6 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
         self.0.answered.fetch_add(1, Ordering::Relaxed);
+        self.0.seat.wait();
     }
 }

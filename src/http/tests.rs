@@ -35,6 +35,7 @@ use crate::{outgoing, wechat::WechatConfig, wecom::envelope::EnvelopeKey};
 
 mod binding_routes;
 mod callbacks;
+mod hostile;
 
 const NOW_S: u64 = 1_700_000_000;
 const ADMIN_KEY: &str = "admin-key";
@@ -249,7 +250,8 @@ impl Site {
             let (name, value) = line.split_once(": ").unwrap();
             request = request.header(name, value);
         }
-        let arrival = request::Arrival { shared: Arc::clone(&self.shared), peer: PEER };
+        let seat = Arc::new(seats::Seat::new(&Arc::default()));
+        let arrival = request::Arrival { shared: Arc::clone(&self.shared), peer: PEER, seat };
         let request = request.extension(arrival).body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let service = TowerToHyperService::new(warp::service(routes()));
         let (parts, body) = service.call(request).await.unwrap().into_parts();
@@ -467,11 +469,16 @@ struct Running {
 }
 
 async fn running(grace: Duration) -> Running {
+    running_with(16_384, grace).await
+}
+
+async fn running_with(connections_max: usize, grace: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let site = Site::new(&Options::default()).await;
     let context = context(&Options::default(), site.system.handles(), Arc::clone(&site.clock));
-    let serving = tokio::spawn(serve(listener, context, site.stop.subscribe(), grace));
+    let stopping = site.stop.subscribe();
+    let serving = tokio::spawn(server::serve_at_most(connections_max, listener, context, stopping, grace));
     Running { address, site, serving }
 }
 

@@ -136,8 +136,7 @@ pub(crate) async fn run(crowd: &Crowd) -> anyhow::Result<Outcome> {
             sit(&sitting, source, service, habit).await;
         });
     }
-    // Each is ended after a time and comes again, so that a few are always on their way.
-    let all = wanted - wanted / 50;
+    let all = wanted - wanted / 50; // Each is ended after a time and comes again: a few are always on their way.
     let open_now = || Ok::<_, anyhow::Error>(stage.service.files()?.saturating_sub(files_before));
     until("the crowd is there", || Ok(open_now()? >= all))
         .await
@@ -156,8 +155,7 @@ pub(crate) async fn run(crowd: &Crowd) -> anyhow::Result<Outcome> {
     let mut files_left = usize::MAX;
     until("the service has closed what the crowd left", || {
         files_left = open_now()?;
-        // The bindings' own connections come and go.
-        Ok(files_left <= 20)
+        Ok(files_left <= 20) // The bindings' own connections come and go.
     })
     .await?;
     stage.bind("afterwards").await?;
@@ -317,7 +315,6 @@ impl Stage {
             if let Some(code) = answer["bind_token"].as_str() {
                 break code.to_owned();
             }
-            // Right after the start there is no link yet.
             ensure!(answer["status"] == 503 && began.elapsed() < DEADLINE, "no code: {answer}");
             tokio::time::sleep(LOOK_EVERY).await;
         };
@@ -370,16 +367,13 @@ impl Service {
         let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let log = BufReader::new(child.stderr.take().context("the log")?);
         let (found, address) = oneshot::channel();
-        let mut found = Some(found);
         // It reads to the end, so that the service is never held up by a full pipe.
         std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening addr=")
-                    && let Some(found) = found.take()
-                {
-                    drop(found.send(address.trim().to_owned()));
-                }
-            }
+            let mut lines = log.lines().map_while(Result::ok);
+            let address =
+                lines.find_map(|line| Some(line.split_once("listening addr=")?.1.trim().to_owned()));
+            drop(address.map(|address| found.send(address)));
+            lines.for_each(drop);
         });
         // From here on it is killed, whatever happens.
         let mut service = Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };

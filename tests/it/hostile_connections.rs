@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::connections::{Crowd, run};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stdout, reason = "the memory is to be read off")]
 async fn customers_bind_through_a_crowd_of_idle_and_slow_connections() {
     let crowd = Crowd {
         binary: PathBuf::from(env!("CARGO_BIN_EXE_kfbind")),

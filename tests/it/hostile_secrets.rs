@@ -62,7 +62,7 @@ fn instance_key(environment: &[(String, String)], corp_id: &str) -> Vec<String> 
     let bytes = STANDARD.decode(record["value"].as_str().unwrap()).unwrap();
     let corp_at = bytes.windows(corp_id.len()).position(|part| part == corp_id.as_bytes()).unwrap();
     let key = &bytes[corp_at + corp_id.len()..][..32];
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:032x}", u128::from_be_bytes(key[..16].try_into().unwrap()));
     let list = format!("{:?}", &key[..8]);
     vec![hex[..16].to_owned(), STANDARD.encode(key), list.trim_matches(['[', ']']).to_owned()]
 }

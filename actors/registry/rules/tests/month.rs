@@ -190,6 +190,7 @@ fn month(accounts: u64, live: u64, haste: Haste) -> Outcome {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the table is what it is run for")]
 fn a_month_of_guessing_meets_strangers_codes_no_more_often_than_the_rules_allow() {
     println!(
         "| accounts | live codes | guesses | as fast as codes are taken | as each lock ends | with patience |"
