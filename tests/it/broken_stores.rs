@@ -22,9 +22,11 @@ use crate::{
 
 /// The disk of these tests, and what is left of it when it counts as full: less than 64 MiB.
 const DISK_MIB: u64 = 80;
+const ALMOST_FULL_BYTES: u64 = 60 << 20;
+/// How often a disk is filled to get between two looks, which are a second apart.
+const ROUNDS_MAX: u32 = 30;
 /// The user that owns nothing.
 const NOBODY: u32 = 65_534;
-const ALMOST_FULL_BYTES: u64 = 60 << 20;
 
 /// The service on a disk of its own.
 async fn on_a_disk() -> (Sim, Mounted, Vec<(String, String)>) {
@@ -141,7 +143,8 @@ async fn a_disk_that_fills_up_between_two_looks_ends_the_process_and_loses_nothi
         phones.push(login(&client, &sim, &format!("u{number}")).await);
     }
     // The free room is looked at once a second: somewhere in between the disk is filled to the last byte.
-    loop {
+    for round in 0.. {
+        assert!(round < ROUNDS_MAX, "the look at the free room came first every time");
         disk.fill(0);
         for phone in &phones {
             let request = phone.client.request("POST", "/api/binding/token");

@@ -192,11 +192,9 @@ fn judge(trace: &Trace) {
         } else if let Some(cursor) = quoted(&said.text, "cursor") {
             trace.follows(said, cursor);
             pulls += 1;
-        } else if said.text.contains("send_msg") || said.text.contains("\\\"touser\\\"") {
-            if let Some(msgid) = quoted(&said.text, "msgid") {
-                trace.follows(said, msgid);
-                answers += 1;
-            }
+        } else if let Some(msgid) = quoted(&said.text, "msgid").filter(|_| said.text.contains("touser")) {
+            trace.follows(said, msgid);
+            answers += 1;
         }
     }
     assert_eq!((codes, unbindings), (USERS * 9 + 1, USERS * 3));

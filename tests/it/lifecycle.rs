@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -348,6 +348,35 @@ async fn many_bindings(environment: &[(String, String)], folder: &Path) {
     assert_eq!(code, Some(0), "{said}");
 }
 
+/// What goes on while a backup is made, one after the other: bindings end, and users get codes.
+#[derive(Default)]
+struct Load {
+    begun: AtomicUsize,
+    done: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Load {
+    async fn work(self: Arc<Self>, admin: Client, phones: Vec<Phone>) {
+        for step in 0..BULK {
+            self.begun.store(step + 1, Ordering::SeqCst);
+            admin.delete(&format!("/api/admin/bindings/{}", pair(order(step)).0)).await.expect(204);
+            self.done.store(step + 1, Ordering::SeqCst);
+            if let Some(phone) = phones.get(step) {
+                phone.issue().await;
+            }
+            if self.is_over.load(Ordering::SeqCst) {
+                break;
+            }
+        }
+    }
+}
+
+/// Bindings end in an order that is not that of their keys.
+fn order(step: usize) -> usize {
+    step * 7919 % BULK
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_is_of_one_moment_and_one_at_rest_gives_every_answer_again() {
     let (sim, options, store) = world().await;
@@ -368,38 +397,20 @@ async fn a_backup_under_load_is_of_one_moment_and_one_at_rest_gives_every_answer
     }
     issue(&phones[0]).await;
 
-    // One after the other: bindings end in an order of their own, and users get codes.
-    let order = |step: usize| step * 7919 % BULK;
-    let (begun, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let stop = Arc::new(AtomicUsize::new(0));
-    let load = {
-        let (begun, done, stop, admin) = (begun.clone(), done.clone(), stop.clone(), admin.clone());
-        let phones = phones.clone();
-        tokio::spawn(async move {
-            for step in 0..BULK {
-                begun.store(step + 1, Ordering::SeqCst);
-                admin.delete(&format!("/api/admin/bindings/{}", pair(order(step)).0)).await.expect(204);
-                done.store(step + 1, Ordering::SeqCst);
-                if let Some(phone) = phones.get(step) {
-                    phone.issue().await;
-                }
-                if stop.load(Ordering::SeqCst) > 0 {
-                    break;
-                }
-            }
-        })
-    };
-    eventually("the load is under way", async || (done.load(Ordering::SeqCst) > 20).then_some(())).await;
-    let least = done.load(Ordering::SeqCst);
+    let load = Arc::new(Load::default());
+    let (begun, done) = (|| load.begun.load(Ordering::SeqCst), || load.done.load(Ordering::SeqCst));
+    let working = tokio::spawn(Arc::clone(&load).work(admin.clone(), phones.clone()));
+    eventually("the load is under way", async || (done() > 20).then_some(())).await;
+    let least = done();
     let exported = {
         let (environment, out, base) = (environment.clone(), at("under-load"), process.base.clone());
         tokio::task::spawn_blocking(move || ran(&["export", "--out", &out, "--url", &base], &environment))
     };
     let (code, said) = exported.await.unwrap();
     assert_eq!(code, Some(0), "{said}");
-    let most = begun.load(Ordering::SeqCst);
-    stop.store(1, Ordering::SeqCst);
-    load.await.unwrap();
+    let most = begun();
+    load.is_over.store(true, Ordering::SeqCst);
+    working.await.unwrap();
     assert!(most > least + 10, "from {least} to {most} there was no load to speak of");
 
     // At rest: the running service and the directory itself give the same records.

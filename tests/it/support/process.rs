@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 use super::{Client, Phone, eventually};
 
+/// No command takes longer, even on a machine that has much else to do.
+const ENDS_WITHIN_S: u64 = 60;
 pub(crate) const ADMIN_KEY: &str = "fake-admin-key-0123456789";
 
 /// A running `kfbind serve`. Dropping it kills it.
@@ -126,9 +128,12 @@ pub(crate) async fn issue(phone: &Phone) -> String {
     .await
 }
 
-/// Runs a command to its end; its exit code and what it said on stderr.
+/// Runs a command to its end; its exit code and what it said on stderr. One that does not end by itself is ended: 124.
 pub(crate) fn ran(arguments: &[&str], environment: &[(String, String)]) -> (Option<i32>, String) {
-    let output = kfbind(arguments, environment).output().unwrap();
+    let mut command = Command::new("timeout");
+    command.arg(ENDS_WITHIN_S.to_string()).arg(env!("CARGO_BIN_EXE_kfbind")).args(arguments);
+    command.env_clear().envs(environment.iter().cloned()).env("PATH", "/usr/local/bin:/usr/bin:/bin");
+    let output = command.stdin(Stdio::null()).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -226,7 +226,7 @@ impl Plain {
 
     /// 5.7. The window of a day is kept by the minute, so at its border either is right.
     fn lengths_of_new(&self, live: usize, now: u64) -> Vec<usize> {
-        let crowd = (6..).find(|length| 10_usize.pow(*length) >= 100_000 * live).unwrap_or(12) as usize;
+        let crowd = (6..12).find(|length| 10_usize.pow(*length) >= 100_000 * live).unwrap_or(12) as usize;
         let mut lengths: Vec<usize> =
             [DAY, DAY - MINUTE].map(|window| crowd + self.extra(now, window)).into();
         lengths.dedup();

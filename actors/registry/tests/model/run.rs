@@ -143,7 +143,9 @@ impl Run {
 
     fn batch(&mut self, commands: Vec<RegistryMessage>) {
         let (sender, queue) = std::sync::mpsc::channel();
-        commands.into_iter().for_each(|command| sender.send(command).unwrap());
+        for command in commands {
+            sender.send(command).unwrap();
+        }
         drop(sender);
         self.opened.as_mut().unwrap().writer.run(&queue).unwrap();
     }
@@ -223,11 +225,12 @@ impl Run {
                 asked.push(Asked::Lift(customer(*number), answer));
             }
             Command::Named(number, name) => {
-                let nickname = Some(format!("名{name}"));
+                let nickname = format!("名{name}");
                 let id = ExternalUserId::new(customer(*number));
-                let profiles = vec![Profile { customer: id, nickname: nickname.clone(), unionid: None }];
+                let profiles =
+                    vec![Profile { customer: id, nickname: Some(nickname.clone()), unionid: None }];
                 let answer = send!(|reply| RegistryMessage::SaveProfiles(profiles, reply));
-                asked.push(Asked::Named(customer(*number), nickname.unwrap_or_default(), answer));
+                asked.push(Asked::Named(customer(*number), nickname, answer));
             }
             Command::Page(page) => {
                 let account = ACCOUNTS[usize::from(page.account) % ACCOUNTS.len()].to_owned();
