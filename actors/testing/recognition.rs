@@ -200,8 +200,8 @@ impl Sheet<'_> {
     fn listed(&self, from: usize, to: usize) -> Option<Vec<String>> {
         let gap = |c: &char| c.is_whitespace() || *c == '-';
         let run = self.stretch(from, to);
-        let begins = run.first().is_some_and(|c| c.is_ascii_alphabetic());
-        let ends = run.last().is_some_and(|c| c.is_ascii_alphabetic());
+        let begins = run.first().is_some_and(char::is_ascii_alphabetic);
+        let ends = run.last().is_some_and(char::is_ascii_alphabetic);
         if !begins
             || !ends
             || self.before(from, 1).is_some_and(in_word)

@@ -2,9 +2,16 @@
 //!
 //! No fuzzing here, and no fuzzer needed; `tests/fuzz/run` does that.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and targets fail by panicking"
+)]
+
 use std::{fs, path::Path};
 
-mod targets;
+pub mod targets;
 
 /// Plays all inputs of one target. A failing one is named, so that it can be played alone.
 fn replay(target: &str, run: fn(&[u8])) {

@@ -127,12 +127,10 @@ fn message_of(plain: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
     if pad == 0 || pad > 32 || pad > plain.len() {
         return Err(EnvelopeError::BadPadding);
     }
-    for at in plain.len() - pad..plain.len() {
-        if usize::from(plain[at]) != pad {
-            return Err(EnvelopeError::BadPadding);
-        }
+    let (plain, padding) = plain.split_at(plain.len() - pad);
+    if padding.iter().any(|byte| usize::from(*byte) != pad) {
+        return Err(EnvelopeError::BadPadding);
     }
-    let plain = &plain[..plain.len() - pad];
     if plain.len() < 20 {
         return Err(EnvelopeError::TooShort);
     }

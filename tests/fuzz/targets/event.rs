@@ -62,7 +62,10 @@ fn written(value: &str, how: u8) -> String {
             .replace('"', "&quot;")
             .replace('\'', "&apos;"),
         // NUL is the one character that XML can't even refer to.
-        _ => value.chars().filter(|c| *c != '\0').map(|c| format!("&#{};", u32::from(c))).collect(),
+        _ => {
+            let numbers = value.chars().map(u32::from).filter(|number| *number != 0);
+            numbers.flat_map(|number| ["&#".to_owned(), number.to_string(), ";".to_owned()]).collect()
+        }
     }
 }
 
@@ -98,18 +101,18 @@ fn doorbell(data: &[u8]) {
 
 /// All accounts of a change come out, in their order.
 fn changed_accounts(data: &[u8]) {
-    let (mut children, mut added, mut removed) = (String::new(), Vec::new(), Vec::new());
+    let (mut children, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for (at, id) in data.split(|byte| *byte == 0xff).take(20).enumerate() {
         let how = id.first().copied().unwrap_or_default();
         let id = value(id);
         let (name, list) =
             if at % 2 == 0 { ("AuthAddOpenKfId", &mut added) } else { ("AuthDelOpenKfId", &mut removed) };
-        children.push_str(&format!("<{name}>{}</{name}>", written(&id, how)));
+        children.push(format!("<{name}>{}</{name}>", written(&id, how)));
         if !id.is_empty() {
             list.push(OpenKfId::new(id));
         }
     }
-    let read = parse(&within("kf_account_auth_change", children.as_bytes()));
+    let read = parse(&within("kf_account_auth_change", children.concat().as_bytes()));
     if added.iter().chain(&removed).all(is_id) {
         assert_eq!(read, Ok(CallbackEvent::KfAccountAuthChange { added, removed }));
     } else {

@@ -2,7 +2,7 @@
 //! out as they went in.
 
 use actors::{
-    ids::{ExternalUserId, MessageId, OpenKfId, Timestamp},
+    ids::{Cursor, ExternalUserId, MessageId, OpenKfId, Timestamp},
     ports::{KfContent, KfMessage},
 };
 use kfbind::wecom::api::page::{
@@ -62,7 +62,7 @@ fn page_of(rows: &[&str]) -> ParsedPage {
     let body = format!(r#"{{"errcode":0,"next_cursor":"c","has_more":1,"msg_list":[{}]}}"#, rows.join(","));
     let parsed = parse_page(body.as_bytes(), &pulled()).expect("a page of well-formed rows");
     check(&parsed);
-    assert_eq!(parsed.page.next_cursor.as_ref().map(|cursor| cursor.as_str()), Some("c"));
+    assert_eq!(parsed.page.next_cursor.as_ref().map(Cursor::as_str), Some("c"));
     assert!(parsed.page.has_more);
     let unreadable = parsed.page.unreadable.len() + usize::try_from(parsed.unreadable_not_kept).expect("few");
     assert_eq!(parsed.page.messages.len() + unreadable, rows.len(), "no row is lost or doubled");
