@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::report::{Breach, Failure};
 
 /// Nobody waits longer for anything, outages and their back-off included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 /// How long one request may take; long polls ask for less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries at something.
