@@ -14,8 +14,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::{sync::Semaphore, task::JoinSet};
 
+use connections::Crowd;
 use report::{Failure, Report};
 
+mod connections;
 mod disk;
 mod faults;
 mod kill;
@@ -61,6 +63,8 @@ enum Campaign {
     Faults,
     /// The real binary under steady load at half of what the machine can do
     Soak,
+    /// 10,000 idle connections and 1,000 slow ones, while customers go on binding
+    Connections,
     /// A little of kill and faults, for every change
     Short,
 }
@@ -94,6 +98,16 @@ async fn run(arguments: &Arguments) -> bool {
             repeat("powercut", seed, count.unwrap_or(200), 3, run).await
         }
         Campaign::Soak => soak::run(seed, minutes).await,
+        Campaign::Connections => {
+            let binary = env!("CARGO_BIN_EXE_kfbind").into();
+            let crowd = Crowd { binary, idle: 10_000, slow: 1_000, seconds: 45, bindings: 100 };
+            let outcome = connections::run(&crowd).await;
+            match &outcome {
+                Ok(outcome) => println!("{outcome}"),
+                Err(error) => println!("connections: {error:#}"),
+            }
+            outcome.is_ok()
+        }
         Campaign::Short => {
             let count = count.unwrap_or(12);
             let kills = repeat("kill", seed, count, 4, kill::run).await;
