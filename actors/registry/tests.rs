@@ -715,6 +715,20 @@ async fn the_sweep_comes_round_in_a_store_of_many_records() {
 // ---- Customers ------------------------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]
+async fn wrong_codes_count_also_in_a_store_that_was_made_while_our_clock_was_ahead() {
+    let mut rig = Rig::without_system(Setup::default(), Arc::new(ScriptedWeCom::new(&[ACCOUNT])));
+    rig.clock.set(BEGIN + DAY);
+    rig.up().await.unwrap();
+    rig.has_link().await;
+    rig.clock.set(BEGIN);
+    rig.pass(2).await;
+    for _ in 0..5 {
+        rig.chat("wmA", "111111").await;
+    }
+    assert_eq!(rig.heard("wmA").last().map(String::as_str), Some("locked 10"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_back_end_lifts_a_lock() {
     let mut rig = Rig::start().await;
     for _ in 0..5 {

@@ -31,13 +31,15 @@ use super::{
     sweep::Sweeper,
 };
 use crate::{
-    ids::OpenId,
+    ids::{OpenId, Timestamp},
     messages::{CursorState, NotifierMessage, OutboxEntry, OutboxTask, Refusal, RegistryMessage},
     ports::{Clock, Reply},
 };
 
 /// Commands in one batch at most, so that the first doesn't wait for ever for the last.
 const BATCH_COMMANDS_MAX: usize = 1024;
+/// A clock that goes back by no more than this is being set right as clocks are; beyond, it was wrong. Seconds.
+const CLOCK_STEP_S_MAX: u64 = 3600;
 /// How often the free disk is looked at.
 const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,7 @@ impl Writer {
         let mut promises: Vec<Promise> = Vec::with_capacity(batch.len());
         let mut link_changed = false;
         let now_ms = self.clock.now_ms();
+        self.doubt_the_birthday(Timestamp(now_ms / 1000));
         let mut ledger = Ledger {
             overlay: Overlay::new(&self.store),
             now_ms,
@@ -142,6 +145,14 @@ impl Writer {
             let _ = notifier.cast(NotifierMessage::OutboxGrew);
         }
         Ok(())
+    }
+
+    /// A store can't have been made in the future: our clock was wrong then, and wrong codes would not count until it
+    /// is right.
+    fn doubt_the_birthday(&mut self, now: Timestamp) {
+        if self.desk.store_created_at > now.plus(CLOCK_STEP_S_MAX) {
+            self.desk.store_created_at = now;
+        }
     }
 
     /// Makes the batch durable, and hides what it touches from readers meanwhile.
@@ -289,7 +300,7 @@ fn outbox(store: &Store, from: u64, limit: usize) -> Result<Vec<OutboxEntry>, St
 mod tests {
     use super::*;
     use crate::{
-        ids::{ExternalUserId, MessageId, OpenKfId, Timestamp},
+        ids::{ExternalUserId, MessageId, OpenKfId},
         messages::PageCommit,
         ports::{KfContent, KfMessage, Page},
         registry::{RegistryOptions, open},

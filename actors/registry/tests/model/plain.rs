@@ -199,6 +199,13 @@ impl Plain {
         live.map_or(View::Unbound, |code| View::Pending(code.text.clone(), code.expires))
     }
 
+    /// A store can't have been made in the future: then the clock was wrong.
+    pub(super) fn doubt_the_birthday(&mut self, now: u64) {
+        if self.created > now + 3600 {
+            self.created = now;
+        }
+    }
+
     // ---- Section 3: codes -----------------------------------------------------------------------------------
 
     /// What this request should be answered with.
