@@ -181,16 +181,16 @@ impl Handles {
 
     /// Lists bindings, ordered by openid.
     pub async fn bindings(&self, query: BindingQuery) -> Result<BindingPage, Unavailable> {
-        loop {
-            let (reader, query) = (self.0.reader.clone(), query.clone());
-            // A search may walk the whole tree.
-            let page = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
-            match page.map_err(|_| Unavailable::Busy)? {
-                Ok(Ok(page)) => return Ok(page),
-                Ok(Err(_unflushed)) => self.barrier().await?,
-                Err(error) => return Err(self.store_failed(&error)),
-            }
+        let reader = self.0.reader.clone();
+        // A search may walk the whole tree.
+        let read = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
+        let (page, unflushed) =
+            read.map_err(|_| Unavailable::Busy)?.map_err(|error| self.store_failed(&error))?;
+        if unflushed.is_some() {
+            // All that was read is committed by now, so it is on the disk after this; no need to read again.
+            self.barrier().await?;
         }
+        Ok(page)
     }
 
     /// Begins an export of the whole store at this moment. Two at once are possible, no more.
