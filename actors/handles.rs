@@ -141,11 +141,9 @@ impl Handles {
                 return Ok(view);
             }
             // Waiting begins before looking again, so that no change falls between.
-            let mut woken = self.0.changes.wait(openid);
+            let mut wait = self.0.changes.wait(openid);
             let (view, changes_at_s) = self.look(openid).await?;
             if is_over(&view) {
-                drop(woken);
-                self.0.changes.tidy(openid);
                 return Ok(view);
             }
             let mut left = end.saturating_duration_since(Instant::now());
@@ -153,10 +151,9 @@ impl Handles {
                 let by_itself = at.0.saturating_mul(1000).saturating_sub(self.0.clock.now_ms());
                 left = left.min(Duration::from_millis(by_itself));
             }
-            let outcome = tokio::time::timeout(left, &mut woken).await;
-            drop(woken);
-            self.0.changes.tidy(openid);
-            if let Ok(Ok(Woken::Crowded)) = outcome {
+            let outcome = tokio::time::timeout(left, wait.woken()).await;
+            drop(wait);
+            if let Ok(Some(Woken::Crowded)) = outcome {
                 return self.view(openid).await;
             }
         }
