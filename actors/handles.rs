@@ -141,11 +141,9 @@ impl Handles {
                 return Ok(view);
             }
             // Waiting begins before looking again, so that no change falls between.
-            let mut woken = self.0.changes.wait(openid);
+            let mut wait = self.0.changes.wait(openid);
             let (view, changes_at_s) = self.look(openid).await?;
             if is_over(&view) {
-                drop(woken);
-                self.0.changes.tidy(openid);
                 return Ok(view);
             }
             let mut left = end.saturating_duration_since(Instant::now());
@@ -153,10 +151,9 @@ impl Handles {
                 let by_itself = at.0.saturating_mul(1000).saturating_sub(self.0.clock.now_ms());
                 left = left.min(Duration::from_millis(by_itself));
             }
-            let outcome = tokio::time::timeout(left, &mut woken).await;
-            drop(woken);
-            self.0.changes.tidy(openid);
-            if let Ok(Ok(Woken::Crowded)) = outcome {
+            let outcome = tokio::time::timeout(left, wait.woken()).await;
+            drop(wait);
+            if let Ok(Some(Woken::Crowded)) = outcome {
                 return self.view(openid).await;
             }
         }
@@ -181,16 +178,16 @@ impl Handles {
 
     /// Lists bindings, ordered by openid.
     pub async fn bindings(&self, query: BindingQuery) -> Result<BindingPage, Unavailable> {
-        loop {
-            let (reader, query) = (self.0.reader.clone(), query.clone());
-            // A search may walk the whole tree.
-            let page = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
-            match page.map_err(|_| Unavailable::Busy)? {
-                Ok(Ok(page)) => return Ok(page),
-                Ok(Err(_unflushed)) => self.barrier().await?,
-                Err(error) => return Err(self.store_failed(&error)),
-            }
+        let reader = self.0.reader.clone();
+        // A search may walk the whole tree.
+        let read = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
+        let (page, unflushed) =
+            read.map_err(|_| Unavailable::Busy)?.map_err(|error| self.store_failed(&error))?;
+        if unflushed.is_some() {
+            // All that was read is committed by now, so it is on the disk after this; no need to read again.
+            self.barrier().await?;
         }
+        Ok(page)
     }
 
     /// Begins an export of the whole store at this moment. Two at once are possible, no more.

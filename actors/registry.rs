@@ -133,6 +133,7 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         exports: Exports::default(),
         notifier: None,
         room_checked_at: None,
+        unsettled: Vec::new(),
     };
     let link = link.as_ref().map(ledger::kf_link);
     Ok(Opened {

@@ -29,9 +29,31 @@ pub(crate) enum Woken {
     Crowded,
 }
 
+/// A wait under way. Dropping it ends it and leaves nothing behind, also where a request is given up in the middle.
+#[derive(Debug)]
+pub(crate) struct Wait<'a> {
+    changes: &'a Changes,
+    openid: &'a OpenId,
+    receiver: oneshot::Receiver<Woken>,
+}
+
+impl Wait<'_> {
+    /// Why it has ended.
+    pub(crate) async fn woken(&mut self) -> Option<Woken> {
+        (&mut self.receiver).await.ok()
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.changes.tidy(self.openid);
+    }
+}
+
 impl Changes {
-    /// Begins a wait. To be called before looking, so that no change falls between. Dropping the receiver ends it.
-    pub(crate) fn wait(&self, openid: &OpenId) -> oneshot::Receiver<Woken> {
+    /// Begins a wait. To be called before looking, so that no change falls between.
+    pub(crate) fn wait<'a>(&'a self, openid: &'a OpenId) -> Wait<'a> {
         let (sender, receiver) = oneshot::channel();
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = waits.entry(openid.clone()).or_default();
@@ -42,11 +64,11 @@ impl Changes {
             let _ = oldest.send(Woken::Crowded);
         }
         queue.push_back(sender);
-        receiver
+        Wait { changes: self, openid, receiver }
     }
 
     /// Forgets the waits of a user that have ended by themselves.
-    pub(crate) fn tidy(&self, openid: &OpenId) {
+    fn tidy(&self, openid: &OpenId) {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = waits.get_mut(openid) {
             queue.retain(|wait| !wait.is_closed());
@@ -70,5 +92,11 @@ impl Changes {
         for wait in all.into_values().flatten() {
             let _ = wait.send(Woken::Changed);
         }
+    }
+
+    /// How many users somebody waits for.
+    #[cfg(test)]
+    pub(crate) fn users_waited_for(&self) -> usize {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 }

@@ -15,7 +15,7 @@ use super::{
         AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, CustomerRecord, LinkMeta, OutboxRecord,
         OutboxTaskRecord, UserCode, UserRecord,
     },
-    rules::Known,
+    rules::{EARLY_S, Known},
     store::{StoreError, TreeId},
 };
 use crate::{
@@ -97,7 +97,9 @@ impl Ledger<'_> {
             return Ok(IssueOutcome::AlreadyBound);
         }
         let Some(link) = self.desk.link.as_ref().map(kf_link) else { return Ok(IssueOutcome::NoLink) };
-        let live = user.code.as_ref().filter(|code| now < code.expires_at);
+        // A code from the future was made while our clock was wrong: no message would mean it.
+        let live =
+            user.code.as_ref().filter(|code| now < code.expires_at && code.issued_at <= now.plus(EARLY_S));
         if let Some(code) = live
             && !request.renew
             && code.expires_at.since(now) * 2 > code.expires_at.since(code.issued_at)
@@ -105,7 +107,8 @@ impl Ledger<'_> {
             return Ok(IssueOutcome::Again(pending(code, link)));
         }
         let rate = self.desk.policy.codes_per_openid;
-        user.issued.retain(|at| now < at.plus(rate.window_s));
+        // Nor does what a wrong clock made count until that time comes.
+        user.issued.retain(|at| now < at.plus(rate.window_s) && *at < now.plus(rate.window_s));
         if user.issued.len() >= rate.count as usize {
             let retry_after_s = user.issued.first().map_or(1, |at| at.plus(rate.window_s).since(now).max(1));
             return Ok(IssueOutcome::TooMany { retry_after_s });

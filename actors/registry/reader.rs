@@ -48,6 +48,10 @@ impl Published {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    fn has_unflushed(&self) -> bool {
+        !self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn is_unflushed(&self, openid: &OpenId) -> bool {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).contains(openid)
     }
@@ -123,11 +127,11 @@ impl Reader {
         }
     }
 
-    /// A page of bindings, ordered by openid.
+    /// A page of bindings, ordered by openid, and whether it may be told only after the flush under way.
     pub(crate) fn bindings(
         &self,
         query: &BindingQuery,
-    ) -> Result<Result<BindingPage, Unflushed>, StoreError> {
+    ) -> Result<(BindingPage, Option<Unflushed>), StoreError> {
         let page = match self.named(query)? {
             Named::One(openid) => {
                 let is_behind = query.after.as_ref().is_none_or(|after| openid > *after);
@@ -137,10 +141,12 @@ impl Reader {
             Named::None => BindingPage::default(),
             Named::Any => self.scan(query)?,
         };
-        if page.bindings.iter().any(|binding| self.published.is_unflushed(&binding.openid)) {
-            return Ok(Err(Unflushed));
-        }
-        Ok(Ok(page))
+        // Where no user is named, one that is missing may have gone with the batch that is not flushed yet.
+        let must_wait = match &query.openid {
+            Some(openid) => self.published.is_unflushed(openid),
+            None => self.published.has_unflushed(),
+        };
+        Ok((page, must_wait.then_some(Unflushed)))
     }
 
     fn named(&self, query: &BindingQuery) -> Result<Named, StoreError> {
@@ -224,5 +230,54 @@ fn info(openid: OpenId, binding: BindingRecord, user: UserRecord) -> BindingInfo
         nickname: binding.nickname,
         unionid: binding.unionid.or(user.unionid),
         label: user.label,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::records::{Method, encode};
+
+    #[test]
+    fn that_a_binding_has_gone_is_not_told_before_it_is_on_the_disk() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let published = Arc::new(Published::default());
+        let reader = Reader::new(Arc::clone(&store), Arc::clone(&published));
+        let (openid, customer) = (OpenId::new("oA"), ExternalUserId::new("wmA"));
+        let binding = BindingRecord {
+            customer: customer.clone(),
+            account: None,
+            method: Method::Code,
+            bound_at: Timestamp(1),
+            nickname: None,
+            unionid: None,
+        };
+        let put = |there: bool| {
+            let value = |bytes: Vec<u8>| there.then_some(bytes);
+            let bindings = encode(TreeId::Bindings, &binding).unwrap();
+            let by_customer = encode(TreeId::BindingsByCustomer, &openid).unwrap();
+            let changes = [
+                (TreeId::Bindings, [(b"oA".to_vec(), value(bindings))].into()),
+                (TreeId::BindingsByCustomer, [(b"wmA".to_vec(), value(by_customer))].into()),
+            ];
+            store.commit(&changes.into()).unwrap();
+        };
+        put(true);
+        published.begin([openid.clone()]);
+        put(false);
+        let all = BindingQuery { limit: 10, ..BindingQuery::default() };
+        let by_openid = BindingQuery { openid: Some(openid.clone()), ..all.clone() };
+        let by_customer = BindingQuery { customer: Some(customer.clone()), ..all.clone() };
+        let other = BindingQuery { openid: Some(OpenId::new("oB")), ..all.clone() };
+        for query in [&all, &by_openid, &by_customer] {
+            assert_eq!(reader.bindings(query).unwrap().1, Some(Unflushed), "{query:?}");
+        }
+        assert!(reader.bindings(&other).unwrap().1.is_none(), "who is not touched does not wait");
+        published.end();
+        for query in [&all, &by_openid, &by_customer] {
+            let (page, unflushed) = reader.bindings(query).unwrap();
+            assert!(page.bindings.is_empty() && unflushed.is_none());
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A message sent so long before its code was made may still mean it: the clocks differ a little. Seconds.
-const EARLY_S: u64 = 60;
+pub(crate) const EARLY_S: u64 = 60;
 /// A message this old when it is pulled is acted on, but not answered. Seconds.
 const ANSWER_AGE_S_MAX: u64 = 600;
 /// Beside codes at most so many characters may stand where a wrong or expired one is answered.

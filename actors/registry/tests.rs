@@ -131,6 +131,33 @@ async fn the_limit_on_codes_survives_unbinding_and_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_code_made_while_our_clock_was_ahead_is_not_given_again_once_the_clock_is_right() {
+    let mut rig = Rig::start().await;
+    rig.clock.set(BEGIN + DAY);
+    let ahead = issued(rig.issue("oA").await);
+    rig.clock.set(BEGIN + 10);
+    let code = issued(rig.issue("oA").await);
+    assert_ne!(code.code, ahead.code);
+    rig.chat("wmA", code.code.as_str()).await;
+    assert_eq!(rig.bound_to("oA").await.as_deref(), Some("wmA"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn codes_made_while_our_clock_was_ahead_count_for_no_longer_than_others() {
+    let rig = Rig::start().await;
+    rig.clock.set(BEGIN + DAY);
+    for _ in 0..5 {
+        rig.new_code("oA").await;
+    }
+    // A step back by seconds, as time services make them, lifts no limit.
+    rig.clock.set(BEGIN + DAY - 2);
+    let outcome = rig.handles().issue(OpenId::new("oA"), None, true).await.unwrap();
+    assert!(matches!(outcome, IssueOutcome::TooMany { retry_after_s: 62 }), "{outcome:?}");
+    rig.clock.set(BEGIN + 10);
+    rig.new_code("oA").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn codes_grow_with_the_crowd_and_shrink_again() {
     let rig = Rig::start().await;
     for n in 1..=10 {
@@ -686,6 +713,20 @@ async fn the_sweep_comes_round_in_a_store_of_many_records() {
 }
 
 // ---- Customers ------------------------------------------------------------------------------------------------
+
+#[tokio::test(start_paused = true)]
+async fn wrong_codes_count_also_in_a_store_that_was_made_while_our_clock_was_ahead() {
+    let mut rig = Rig::without_system(Setup::default(), Arc::new(ScriptedWeCom::new(&[ACCOUNT])));
+    rig.clock.set(BEGIN + DAY);
+    rig.up().await.unwrap();
+    rig.has_link().await;
+    rig.clock.set(BEGIN);
+    rig.pass(2).await;
+    for _ in 0..5 {
+        rig.chat("wmA", "111111").await;
+    }
+    assert_eq!(rig.heard("wmA").last().map(String::as_str), Some("locked 10"));
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_back_end_lifts_a_lock() {

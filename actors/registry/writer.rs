@@ -31,13 +31,15 @@ use super::{
     sweep::Sweeper,
 };
 use crate::{
-    ids::OpenId,
+    ids::{OpenId, Timestamp},
     messages::{CursorState, NotifierMessage, OutboxEntry, OutboxTask, Refusal, RegistryMessage},
     ports::{Clock, Reply},
 };
 
 /// Commands in one batch at most, so that the first doesn't wait for ever for the last.
 const BATCH_COMMANDS_MAX: usize = 1024;
+/// A clock that goes back by no more than this is being set right as clocks are; beyond, it was wrong. Seconds.
+const CLOCK_STEP_S_MAX: u64 = 3600;
 /// How often the free disk is looked at.
 const ROOM_CHECK_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,8 @@ pub(crate) struct Writer {
     pub(crate) exports: Exports,
     pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
     pub(crate) room_checked_at: Option<Instant>,
+    /// Outbox entries that are done with, but could not be struck because the disk was full.
+    pub(crate) unsettled: Vec<u64>,
 }
 
 /// Something to be told once the batch is on the disk.
@@ -78,14 +82,19 @@ impl Writer {
         let has_room = self.has_room();
         let mut promises: Vec<Promise> = Vec::with_capacity(batch.len());
         let mut link_changed = false;
+        let now_ms = self.clock.now_ms();
+        self.doubt_the_birthday(Timestamp(now_ms / 1000));
         let mut ledger = Ledger {
             overlay: Overlay::new(&self.store),
-            now_ms: self.clock.now_ms(),
+            now_ms,
             changed: BTreeSet::new(),
             outbox_grew: false,
             pages: Vec::new(),
             desk: &mut self.desk,
         };
+        if has_room {
+            ledger.settle(&std::mem::take(&mut self.unsettled))?;
+        }
         for command in batch {
             match command {
                 RegistryMessage::Subscribe(notifier) => self.notifier = Some(notifier),
@@ -111,6 +120,7 @@ impl Writer {
                 write if has_room => {
                     link_changed |= decide(&mut ledger, &mut self.sweeper, write, &mut promises)?;
                 }
+                RegistryMessage::Settle(seqs) => self.unsettled.extend(seqs),
                 refused => refuse(refused, &mut promises),
             }
         }
@@ -135,6 +145,14 @@ impl Writer {
             let _ = notifier.cast(NotifierMessage::OutboxGrew);
         }
         Ok(())
+    }
+
+    /// A store can't have been made in the future: our clock was wrong then, and wrong codes would not count until it
+    /// is right.
+    fn doubt_the_birthday(&mut self, now: Timestamp) {
+        if self.desk.store_created_at > now.plus(CLOCK_STEP_S_MAX) {
+            self.desk.store_created_at = now;
+        }
     }
 
     /// Makes the batch durable, and hides what it touches from readers meanwhile.
@@ -276,4 +294,64 @@ fn outbox(store: &Store, from: u64, limit: usize) -> Result<Vec<OutboxEntry>, St
             Ok(OutboxEntry { seq: number(TreeId::Outbox, &key)?, created_at: record.created_at, task })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{ExternalUserId, MessageId, OpenKfId},
+        messages::PageCommit,
+        ports::{KfContent, KfMessage, Page},
+        registry::{RegistryOptions, open},
+        tally::Tally,
+        testing::{ManualClock, SeededEntropy, policy},
+    };
+
+    fn writer(path: &std::path::Path) -> Writer {
+        let options = RegistryOptions {
+            path: path.to_owned(),
+            corp_id: "ww1".to_owned(),
+            policy: policy(),
+            clock: Arc::new(ManualClock::at(1000)),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            tally: Tally::default(),
+        };
+        open(options).unwrap().writer
+    }
+
+    fn wrong_code() -> RegistryMessage {
+        let message = KfMessage {
+            msgid: MessageId::new("m1"),
+            account: OpenKfId::new("wkA"),
+            customer: Some(ExternalUserId::new("wmA")),
+            send_time: Timestamp(1000),
+            content: KfContent::Text { content: "111111".to_owned(), menu_id: None },
+        };
+        let page = Page { messages: vec![message], ..Page::default() };
+        let commit = PageCommit { account: OpenKfId::new("wkA"), page, sync_token: None };
+        RegistryMessage::CommitPage(Box::new(commit), ractor::concurrency::oneshot().0.into())
+    }
+
+    #[test]
+    fn an_answer_that_was_said_while_the_disk_was_full_is_struck_once_there_is_room() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut writer = writer(dir.path());
+        writer.batch(vec![wrong_code()]).unwrap();
+        let entries = outbox(&writer.store, 0, 10).unwrap();
+        assert_eq!(entries.len(), 1);
+        // The disk is not looked at again before the test is over.
+        writer.room_checked_at = Some(Instant::now() + Duration::from_hours(1));
+        writer.published.writable.store(false, Ordering::Relaxed);
+        writer.batch(entries.iter().map(|entry| RegistryMessage::Settle(vec![entry.seq])).collect()).unwrap();
+        assert_eq!(
+            outbox(&writer.store, 0, 10).unwrap(),
+            entries,
+            "nothing is written while the disk is full"
+        );
+        writer.published.writable.store(true, Ordering::Relaxed);
+        writer.batch(vec![RegistryMessage::Sweep]).unwrap();
+        assert_eq!(outbox(&writer.store, 0, 10).unwrap(), []);
+        assert_eq!(writer.desk.outbox, 0);
+    }
 }

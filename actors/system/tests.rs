@@ -167,6 +167,17 @@ async fn a_wait_that_was_given_up_frees_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_was_given_up_leaves_nothing_behind() {
+    let rig = Rig::start().await;
+    for n in 0..20 {
+        let wait = begin_wait(&rig, &format!("o{n}"), 0).await;
+        wait.abort();
+        assert!(wait.await.is_err(), "it has not ended by itself");
+    }
+    assert_eq!(rig.handles().0.changes.users_waited_for(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn waits_are_answered_at_the_stop_and_not_begun_after_it() {
     let rig = Rig::start().await;
     let waits = [begin_wait(&rig, "oA", 0).await, begin_wait(&rig, "oB", 0).await];

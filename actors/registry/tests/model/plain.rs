@@ -199,6 +199,13 @@ impl Plain {
         live.map_or(View::Unbound, |code| View::Pending(code.text.clone(), code.expires))
     }
 
+    /// A store can't have been made in the future: then the clock was wrong.
+    pub(super) fn doubt_the_birthday(&mut self, now: u64) {
+        if self.created > now + 3600 {
+            self.created = now;
+        }
+    }
+
     // ---- Section 3: codes -----------------------------------------------------------------------------------
 
     /// What this request should be answered with.
@@ -209,13 +216,14 @@ impl Plain {
         let live = self.codes.iter().find(|code| code.user == user && code.is_live(now));
         if let Some(code) = live
             && !renew
+            && code.issued <= now + MINUTE
             && (code.expires - now) * 2 > self.settings.code_ttl
         {
             return Issue::Again(code.text.clone());
         }
         let (count, window) = self.settings.codes;
-        let recent: Vec<u64> =
-            self.made.get(user).into_iter().flatten().copied().filter(|at| now < at + window).collect();
+        let made = self.made.get(user).into_iter().flatten().copied();
+        let recent: Vec<u64> = made.filter(|at| at.abs_diff(now) < window).collect();
         if recent.len() >= count {
             let first = recent.iter().min().copied().unwrap_or(now);
             return Issue::TooMany((first + window).saturating_sub(now));
@@ -249,7 +257,10 @@ impl Plain {
         for code in self.codes.iter_mut().filter(|code| code.user == user && code.revoked.is_none()) {
             code.revoked = Some(now);
         }
-        self.made.entry(user.to_owned()).or_default().push(now);
+        let (_, window) = self.settings.codes;
+        let made = self.made.entry(user.to_owned()).or_default();
+        made.retain(|at| at.abs_diff(now) < window);
+        made.push(now);
         self.codes.push(Code {
             text: text.to_owned(),
             user: user.to_owned(),

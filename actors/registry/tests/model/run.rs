@@ -169,11 +169,14 @@ impl Run {
                 self.clock.set(self.now().saturating_add_signed(*seconds));
                 self.latest = self.latest.max(self.now());
                 self.went_back |= *seconds < 0;
+                self.model.doubt_the_birthday(self.now());
                 // A batch is the occasion on which the gauges are set.
                 self.batch(vec![RegistryMessage::Sweep]);
             }
             Step::Restart { kill } => {
                 self.restart(*kill);
+                self.model.created = BEGIN;
+                self.model.doubt_the_birthday(self.now());
                 self.batch(vec![RegistryMessage::Sweep]);
             }
             Step::Batch(commands) => self.commands(commands)?,
