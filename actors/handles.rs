@@ -141,11 +141,10 @@ impl Handles {
                 return Ok(view);
             }
             // Waiting begins before looking again, so that no change falls between.
+            let _tidying = self.0.changes.tidying(openid);
             let mut woken = self.0.changes.wait(openid);
             let (view, changes_at_s) = self.look(openid).await?;
             if is_over(&view) {
-                drop(woken);
-                self.0.changes.tidy(openid);
                 return Ok(view);
             }
             let mut left = end.saturating_duration_since(Instant::now());
@@ -154,8 +153,6 @@ impl Handles {
                 left = left.min(Duration::from_millis(by_itself));
             }
             let outcome = tokio::time::timeout(left, &mut woken).await;
-            drop(woken);
-            self.0.changes.tidy(openid);
             if let Ok(Ok(Woken::Crowded)) = outcome {
                 return self.view(openid).await;
             }

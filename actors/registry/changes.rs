@@ -45,8 +45,14 @@ impl Changes {
         receiver
     }
 
+    /// Tidies up after a wait of this user when it goes, which it may do at any await: the client may hang up. To be
+    /// made before the wait, so that the wait goes first.
+    pub(crate) fn tidying(&self, openid: &OpenId) -> Tidying<'_> {
+        Tidying { changes: self, openid: openid.clone() }
+    }
+
     /// Forgets the waits of a user that have ended by themselves.
-    pub(crate) fn tidy(&self, openid: &OpenId) {
+    fn tidy(&self, openid: &OpenId) {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = waits.get_mut(openid) {
             queue.retain(|wait| !wait.is_closed());
@@ -54,6 +60,12 @@ impl Changes {
                 waits.remove(openid);
             }
         }
+    }
+
+    /// How many users are remembered for their waits.
+    #[cfg(test)]
+    pub(crate) fn users_waiting(&self) -> usize {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Wakes all who wait for this user.
@@ -70,5 +82,17 @@ impl Changes {
         for wait in all.into_values().flatten() {
             let _ = wait.send(Woken::Changed);
         }
+    }
+}
+
+/// See [`Changes::tidying`].
+pub(crate) struct Tidying<'c> {
+    changes: &'c Changes,
+    openid: OpenId,
+}
+
+impl Drop for Tidying<'_> {
+    fn drop(&mut self) {
+        self.changes.tidy(&self.openid);
     }
 }

@@ -110,6 +110,17 @@ async fn a_wait_without_a_change_ends_when_its_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_whose_client_hangs_up_leaves_nothing_behind() {
+    let rig = Rig::start().await;
+    let wait = begin_wait(&rig, "oA", 0).await;
+    let changes = std::sync::Arc::clone(&rig.handles().0.changes);
+    assert_eq!(changes.users_waiting(), 1);
+    wait.abort();
+    assert!(wait.await.unwrap_err().is_cancelled());
+    assert_eq!(changes.users_waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_since_another_version_is_answered_at_once() {
     let rig = Rig::start().await;
     rig.new_code("oA").await;
