@@ -11,15 +11,16 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{self, Poll},
     time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use http::{HeaderName, HeaderValue, Request};
 use hyper::{
-    body::Incoming,
+    body::{Body, Frame, Incoming, SizeHint},
     server::conn::http1,
     service::{Service as _, service_fn},
 };
@@ -29,6 +30,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -50,7 +52,7 @@ const CONNECTIONS_MAX: usize = 16_384;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest request head, and what else a connection may buffer: together with [`CONNECTIONS_MAX`] a bound on memory.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// A connection that for this long has neither a request under way nor brought one to its end doesn't read its
+/// A connection that for this long has neither an answer in the making nor taken any part of one doesn't read its
 /// answers. (One that only waits ends with [`HEADER_READ_TIMEOUT`].)
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a failed accept (no file descriptors left, as a rule).
@@ -194,33 +196,37 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: 
         let under_way = UnderWay::new(&progress);
         async move {
             let response = server.answer(peer, request).await;
-            drop(under_way);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| SentBody { body, _sending: under_way.answered() }))
         }
     });
+    let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    if let Some(Err(error)) = watched(connection, &progress, stop).await {
+        tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+/// Drives a connection to its end; `None` where it was given up.
+async fn watched(
+    mut connection: Pin<&mut impl GracefulConnection<Error = hyper::Error>>,
+    progress: &Progress,
+    stop: watch::Receiver<bool>,
+) -> Option<hyper::Result<()>> {
     let mut stopping = pin!(stopped(stop));
-    let mut answered = 0;
-    let ended = loop {
+    let mut moves = 0;
+    loop {
         tokio::select! {
-            ended = connection.as_mut() => break Some(ended),
-            () = stopping.as_mut() => break None,
+            ended = connection.as_mut() => return Some(ended),
+            () = stopping.as_mut() => return Some(last_request(connection, progress).await),
             () = tokio::time::sleep(STALL_TIMEOUT) => {
-                if progress.is_idle() && progress.answered() == answered {
-                    return;
+                if !progress.is_answering() && progress.moves() == moves {
+                    return None;
                 }
-                answered = progress.answered();
+                moves = progress.moves();
             }
         }
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => last_request(connection, &progress).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %peer, "connection ended");
     }
 }
 
@@ -243,17 +249,36 @@ async fn last_request(
 /// What a connection is doing.
 #[derive(Debug, Default)]
 struct Progress {
-    under_way: AtomicU64,
-    answered: AtomicU64,
+    /// Requests whose answer is not there yet.
+    answering: AtomicU64,
+    /// Answers whose body has not been taken in whole.
+    sending: AtomicU64,
+    /// Whether bytes wait for the client to read what it has.
+    blocked: AtomicBool,
+    /// Grows with every answer, and with every part of one that the client's side takes.
+    moves: AtomicU64,
 }
 
 impl Progress {
-    fn is_idle(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) == 0
+    fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed) > 0
     }
 
-    fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+    fn is_idle(&self) -> bool {
+        let sending = self.sending.load(Ordering::Relaxed) > 0 || self.blocked.load(Ordering::Relaxed);
+        !self.is_answering() && !sending
+    }
+
+    fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        if written.is_ready() {
+            self.moves.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 }
 
@@ -262,14 +287,174 @@ struct UnderWay(Arc<Progress>);
 
 impl UnderWay {
     fn new(progress: &Arc<Progress>) -> Self {
-        progress.under_way.fetch_add(1, Ordering::Relaxed);
+        progress.answering.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(progress))
+    }
+
+    /// The answer is there; now it is sent.
+    fn answered(self) -> Sending {
+        self.0.sending.fetch_add(1, Ordering::Relaxed);
+        Sending(Arc::clone(&self.0))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-        self.0.answered.fetch_add(1, Ordering::Relaxed);
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts an answer as being sent for as long as it lives.
+struct Sending(Arc<Progress>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer, until hyper has taken all of it.
+struct SentBody<B> {
+    body: B,
+    _sending: Sending,
+}
+
+impl<B: Body + Unpin> Body for SentBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Notes whether what is written gets on: a long answer takes its time, and only a client that reads nothing stalls.
+struct WatchedStream {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.progress.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.progress.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const CHUNKS: usize = 40;
+    const CHUNK_INTERVAL: Duration = Duration::from_secs(10);
+
+    /// An answer that takes several [`STALL_TIMEOUT`]s, as a large export to a slow reader does.
+    fn long_answer() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        StreamBody::new(Box::pin(stream::iter(0..CHUNKS).then(|_| async {
+            tokio::time::sleep(CHUNK_INTERVAL).await;
+            Ok(Frame::data(Bytes::from_static(b"line\n")))
+        })))
+    }
+
+    /// What a client that asked for the long answer has got when the connection ends; `stop_after` of paused time.
+    async fn got(stop_after: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let progress = Arc::new(Progress::default());
+        let seen = Arc::clone(&progress);
+        let serving = tokio::spawn(async move {
+            let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
+            let service = service_fn(|_: Request<Incoming>| {
+                let sending = UnderWay::new(&progress).answered();
+                async move {
+                    Ok::<_, Infallible>(http::Response::new(SentBody {
+                        body: long_answer(),
+                        _sending: sending,
+                    }))
+                }
+            });
+            let connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            watched(connection, &progress, stopping).await
+        });
+        // Paused before it has arrived, the time would pass without the request.
+        while seen.is_idle() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::pause();
+        tokio::time::sleep(stop_after).await;
+        // The connection may have ended.
+        let _ = stop.send(true);
+        let mut answer = Vec::new();
+        drop(client.read_to_end(&mut answer).await);
+        drop(serving.await);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_that_gets_on_is_not_cut_short() {
+        assert_eq!(got(CHUNK_INTERVAL * 100).await.matches("line").count(), CHUNKS);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_being_sent_at_the_stop_is_sent_to_its_end() {
+        assert_eq!(got(CHUNK_INTERVAL).await.matches("line").count(), CHUNKS);
     }
 }
