@@ -22,6 +22,7 @@ mod callback;
 mod client_address;
 mod health;
 mod login;
+mod progress;
 mod query;
 mod rate_limit;
 mod reply;

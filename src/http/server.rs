@@ -39,6 +39,7 @@ use warp::reply::Response;
 use super::{
     Context, Shared,
     body::RequestBody,
+    progress::{Progress, SentBody, UnderWay, WatchedStream},
     reply::{ApiError, finish},
     request::Arrival,
     routes,
@@ -53,7 +54,7 @@ const CONNECTIONS_MAX: usize = 16_384;
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest request head, and what else a connection may buffer: together with [`CONNECTIONS_MAX`] a bound on memory.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
-/// A connection that for this long has neither a request under way nor brought one to its end doesn't read its
+/// A connection that for this long has neither an answer in the making nor taken any part of one doesn't read its
 /// answers. (One that only waits ends with [`HEADER_READ_TIMEOUT`].)
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a failed accept (no file descriptors left, as a rule).
@@ -225,45 +226,50 @@ impl RequestId {
 /// One connection, until either side ends it or the service stops.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: watch::Receiver<bool>) {
     let progress = Arc::new(Progress::new(&server.seats));
-    let seat = Arc::clone(&progress.seat);
     let service = service_fn(|request| {
         let server = Arc::clone(&server);
         let (under_way, seat) = (UnderWay::new(&progress), Arc::clone(&progress.seat));
         async move {
             let response = server.answer(peer, seat, request).await;
-            drop(under_way);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| SentBody { body, _sending: under_way.answered() }))
         }
     });
+    let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    if let Some(Err(error)) = watched(connection, &progress, stop).await {
+        tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+/// Drives a connection to its end; `None` where it was given up.
+async fn watched(
+    mut connection: Pin<&mut impl GracefulConnection<Error = hyper::Error>>,
+    progress: &Progress,
+    stop: watch::Receiver<bool>,
+) -> Option<hyper::Result<()>> {
     let mut stopping = pin!(stopped(stop));
-    let mut answered = 0;
-    let ended = loop {
+    let mut moves = 0;
+    loop {
         tokio::select! {
-            ended = connection.as_mut() => break Some(ended),
-            () = stopping.as_mut() => break None,
-            () = seat.dismissed() => match seat.waits_since() {
-                // Its last answer may not have been sent yet.
-                Some(since) if progress.is_idle() && since.elapsed() < FLUSH_TIME => break None,
-                Some(_) => return,
+            ended = connection.as_mut() => return Some(ended),
+            () = stopping.as_mut() => return Some(last_request(connection, progress).await),
+            () = progress.seat.dismissed() => match progress.seat.waits_since() {
+                // Its last answer may not have been sent yet; but nobody may sit on one for ever.
+                Some(since) if !progress.is_answering() && since.elapsed() < FLUSH_TIME => {
+                    return tokio::time::timeout(FLUSH_TIME, last_request(connection, progress)).await.ok();
+                }
+                Some(_) => return None,
                 None => {}
             },
             () = tokio::time::sleep(STALL_TIMEOUT) => {
-                if progress.is_idle() && progress.answered() == answered {
-                    return;
+                if !progress.is_answering() && progress.moves() == moves {
+                    return None;
                 }
-                answered = progress.answered();
+                moves = progress.moves();
             }
         }
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => last_request(connection, &progress).await,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, %peer, "connection ended");
     }
 }
 
@@ -283,47 +289,74 @@ async fn last_request(
     }
 }
 
-/// What a connection is doing.
-#[derive(Debug)]
-struct Progress {
-    seat: Arc<Seat>,
-    under_way: AtomicU64,
-    answered: AtomicU64,
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::{Body, Frame};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
-impl Progress {
-    fn new(seats: &Arc<Seats>) -> Self {
-        Self {
-            seat: Arc::new(Seat::new(seats)),
-            under_way: AtomicU64::default(),
-            answered: AtomicU64::default(),
+    use super::*;
+
+    const CHUNKS: usize = 40;
+    const CHUNK_INTERVAL: Duration = Duration::from_secs(10);
+
+    /// An answer that takes several [`STALL_TIMEOUT`]s, as a large export to a slow reader does.
+    fn long_answer() -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        StreamBody::new(Box::pin(stream::iter(0..CHUNKS).then(|_| async {
+            tokio::time::sleep(CHUNK_INTERVAL).await;
+            Ok(Frame::data(Bytes::from_static(b"line\n")))
+        })))
+    }
+
+    /// What a client that asked for the long answer has got when the connection ends; `stop_after` of paused time.
+    async fn got(stop_after: Duration) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let progress = Arc::new(Progress::new(&Arc::default()));
+        let seen = Arc::clone(&progress);
+        let serving = tokio::spawn(async move {
+            let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
+            let service = service_fn(|_: Request<Incoming>| {
+                let sending = UnderWay::new(&progress).answered();
+                async move {
+                    Ok::<_, Infallible>(http::Response::new(SentBody {
+                        body: long_answer(),
+                        _sending: sending,
+                    }))
+                }
+            });
+            let connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            watched(connection, &progress, stopping).await
+        });
+        // Paused before it has arrived, the time would pass without the request.
+        while seen.is_idle() {
+            tokio::task::yield_now().await;
         }
+        tokio::time::pause();
+        tokio::time::sleep(stop_after).await;
+        // The connection may have ended.
+        let _ = stop.send(true);
+        let mut answer = Vec::new();
+        drop(client.read_to_end(&mut answer).await);
+        drop(serving.await);
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn is_idle(&self) -> bool {
-        self.under_way.load(Ordering::Relaxed) == 0
+    #[tokio::test]
+    async fn a_long_answer_that_gets_on_is_not_cut_short() {
+        assert_eq!(got(CHUNK_INTERVAL * 100).await.matches("line").count(), CHUNKS);
     }
 
-    fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
-}
-
-/// Counts a request as under way for as long as it lives.
-struct UnderWay(Arc<Progress>);
-
-impl UnderWay {
-    fn new(progress: &Arc<Progress>) -> Self {
-        progress.under_way.fetch_add(1, Ordering::Relaxed);
-        progress.seat.work();
-        Self(Arc::clone(progress))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-        self.0.answered.fetch_add(1, Ordering::Relaxed);
-        self.0.seat.wait();
+    #[tokio::test]
+    async fn an_answer_that_is_being_sent_at_the_stop_is_sent_to_its_end() {
+        assert_eq!(got(CHUNK_INTERVAL).await.matches("line").count(), CHUNKS);
     }
 }
