@@ -59,6 +59,11 @@ async fn soak(seed: u64, minutes: u64, report: &Report) -> Result<(), Failure> {
     .await?;
     report.checked_times("rounds: code, message, bound, answer, unbound", done);
     println!("{}", Slope::of(&samples));
+    world.stop().await?;
+    // What the store itself takes from the memory, nothing read yet; the rest was the cache and what has not been freed.
+    world.start().await?;
+    let id = world.service.process().and_then(|process| process.id()).unwrap_or_default();
+    println!("the same store, opened anew: {}", Sample::take(id, &world.store, done)?);
     world.stop().await
 }
 

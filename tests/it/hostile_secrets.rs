@@ -1,6 +1,8 @@
 //! No secret in any output: a whole life of the binary, at the loudest log level, in both forms of the log, with WeCom
 //! failing in between; then everything that came out is searched for everything that must not.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kfbind::sim::{Api, Fault, Sim, SimOptions, Tamper};
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use crate::support::{
 
 const ADMIN_KEY: &str = "fake-admin-key-0123456789";
 const WRONG_ADMIN_KEY: &str = "fake-wrong-key-9876543210";
+/// Between two bells while WeCom fails.
+const RING_EVERY: Duration = Duration::from_millis(500);
 /// What customers write; some look like codes.
 const TALK: [&str; 3] = ["这是我们之间的悄悄话", "zebra wrong words", "请打电话给小李"];
 
@@ -129,7 +133,13 @@ async fn fail(sim: &Sim, client: &Client, outputs: &mut Outputs) {
         sim.push_callback(&sim.account(0));
         // Once with the error at hand, once when all is well again.
         outputs.answer(&client.bearing(ADMIN_KEY).get("/readyz").await);
-        eventually("it goes on", async || (sim.count(Api::SyncMsg) > failed + 1).then_some(())).await;
+        eventually("it goes on", async || {
+            // WeCom rings again, as it does: without that the pauses between the tries only grow.
+            sim.push_callback(&sim.account(0));
+            tokio::time::sleep(RING_EVERY).await;
+            (sim.count(Api::SyncMsg) > failed + 1).then_some(())
+        })
+        .await;
         outputs.answer(&client.bearing(ADMIN_KEY).get("/readyz").await);
     }
     let xml = sim.doorbell_xml(&sim.account(0));
