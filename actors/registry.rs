@@ -20,6 +20,7 @@ pub(crate) mod changes;
 mod code_space;
 mod crowd;
 mod ledger;
+mod leftovers;
 mod marker;
 mod overlay;
 mod page;

@@ -17,7 +17,7 @@ use sled::{
 };
 
 use super::{
-    SCHEMA,
+    SCHEMA, leftovers,
     marker::{self, Marker},
 };
 use crate::durability;
@@ -26,6 +26,8 @@ use crate::durability;
 const CACHE_BYTES: u64 = 64 << 20;
 /// The file by which a directory is known to be the database's.
 const SLED_CONFIG_FILE: &str = "conf";
+/// sled's log, which bears its lock.
+const SLED_DATABASE_FILE: &str = "db";
 /// Below this much free disk the registry refuses writes: a full disk would make the database refuse all further
 /// writes until it is reopened.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -242,6 +244,8 @@ impl Store {
             sled::Error::Io(source) => StoreError::Unopenable { path: path.to_owned(), source },
             other => StoreError::Database(other),
         };
+        leftovers::clear(path, SLED_DATABASE_FILE)
+            .map_err(|source| StoreError::Unopenable { path: path.to_owned(), source })?;
         let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
         let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>();
         Ok(Self { db, trees: trees.map_err(failed)?, path: path.to_owned() })
