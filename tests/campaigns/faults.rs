@@ -30,12 +30,12 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     // Every so often the two extremes, for sure: a store that begins behind 100,000 messages, and 10,000 bells at once.
     if seed.is_multiple_of(50) {
         trouble::stale_messages(&world, 100_000);
-        report.checked("first starts behind 100,000 old messages");
+        report.happened("first starts behind 100,000 old messages");
     }
     world.start().await?;
     if seed % 50 == 25 {
         trouble::nudges(&world, 10_000);
-        report.checked("10,000 nudges at once");
+        report.happened("10,000 nudges at once");
     }
     world.people_come(seed, PEOPLE, STEPS_MIN);
     for _ in 0..rng.random_range(1..4) {

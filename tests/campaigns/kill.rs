@@ -41,7 +41,7 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
             process(&mut world)?.signal_stop();
             passes(&mut rng, 25).await;
             dies(&mut world)?;
-            report.checked("killed while stopping");
+            report.happened("killed while stopping");
         }
     }
     world.start().await?;
@@ -68,7 +68,7 @@ fn dies(world: &mut World) -> Result<(), Failure> {
     process(world)?.kill();
     // Only now: what it answered until then holds.
     world.town.line.is_gone();
-    world.town.report.checked("kills");
+    world.town.report.happened("kills");
     Ok(())
 }
 
@@ -77,6 +77,6 @@ async fn begins_and_dies(world: &mut World, rng: &mut StdRng, most_ms: u64) -> R
     process(world)?.spawn(&environment)?;
     passes(rng, most_ms).await;
     dies(world)?;
-    world.town.report.checked("killed while starting");
+    world.town.report.happened("killed while starting");
     Ok(())
 }

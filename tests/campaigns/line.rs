@@ -97,6 +97,11 @@ impl Line {
         counts.then(|| (status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
+    /// The text at this path, if it can be had now.
+    pub(crate) async fn text(&self, path: &str) -> Option<String> {
+        self.http.get(format!("{}{path}", self.base()?)).send().await.ok()?.text().await.ok()
+    }
+
     /// Asks until there is an answer other than "not now" (429, 5xx).
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Failure> {
         let deadline = Instant::now() + PATIENCE;

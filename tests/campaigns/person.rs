@@ -254,7 +254,7 @@ impl Person {
         let account = self.town.sim.account(self.rng.random_range(0..self.town.accounts));
         let sent = self.town.sim.now_s();
         self.chats[c].customer.says_at(&account, text, sent);
-        self.town.report.checked("messages sent");
+        self.town.report.happened("messages sent");
         sent
     }
 

@@ -37,7 +37,7 @@ pub(crate) async fn run(host: Host, seed: u64, report: Report) -> Result<(), Fai
         process.kill();
     }
     let disk = blocking(move || disk.becomes(image).map(|()| disk)).await?;
-    report.checked("power cuts");
+    report.happened("power cuts");
     world.store = store_in(&disk.path());
     let ended = async {
         world.start().await?;

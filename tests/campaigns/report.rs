@@ -49,6 +49,7 @@ pub(crate) struct Report {
 #[derive(Default)]
 struct Counts {
     effects: BTreeMap<&'static str, u64>,
+    events: BTreeMap<&'static str, u64>,
     failures: Vec<(u64, Failure)>,
 }
 
@@ -65,6 +66,16 @@ impl Report {
     /// So many more.
     pub(crate) fn checked_times(&self, kind: &'static str, times: u64) {
         *self.counts().effects.entry(kind).or_default() += times;
+    }
+
+    /// Something was done or befell: counted, but no effect that was looked at.
+    pub(crate) fn happened(&self, kind: &'static str) {
+        self.happened_times(kind, 1);
+    }
+
+    /// So many more.
+    pub(crate) fn happened_times(&self, kind: &'static str, times: u64) {
+        *self.counts().events.entry(kind).or_default() += times;
     }
 
     /// A run with this seed broke a promise.
@@ -90,11 +101,14 @@ impl Report {
         self.counts().effects.values().sum()
     }
 
-    /// The counts of each kind, a line each.
+    /// The counts of each kind, a line each: what happened, then what was checked.
     pub(crate) fn kinds(&self) -> String {
-        let lines: Vec<String> =
-            self.counts().effects.iter().map(|(kind, count)| format!("  {count:>9}  {kind}")).collect();
-        lines.join("\n")
+        let counts = self.counts();
+        let list = |title: &str, kinds: &BTreeMap<&'static str, u64>| {
+            let lines = kinds.iter().map(|(kind, count)| format!("  {count:>9}  {kind}"));
+            std::iter::once(title.to_owned()).chain(lines).collect::<Vec<_>>().join("\n")
+        };
+        format!("{}\n{}", list("happened:", &counts.events), list("checked:", &counts.effects))
     }
 
     /// The line that closes a campaign.

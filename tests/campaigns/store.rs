@@ -31,8 +31,7 @@ pub(crate) fn compare(
     let file = folder.join("export.ndjson");
     let trees = export(environment, &file)?;
     let bindings = mirrored(&trees)?;
-    let mut promised: Vec<(String, String)> =
-        sum.bindings.iter().map(|(openid, customer, _)| (openid.clone(), customer.clone())).collect();
+    let mut promised = sum.bindings.clone();
     promised.sort();
     if bindings != promised {
         return Err(Failure::new(Breach::Lost, format!("promised {promised:?}\nstored {bindings:?}")));
@@ -73,37 +72,58 @@ fn export(environment: &[(String, String)], file: &Path) -> Result<Trees, Failur
     let mut trees = Trees::new();
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
+        // The first and the last line are no records.
+        let Some(tree) = line["tree"].as_str() else { continue };
         let bytes = |name: &str| line[name].as_str().and_then(|text| STANDARD.decode(text).ok());
-        if let (Some(tree), Some(key), Some(value)) = (line["tree"].as_str(), bytes("key"), bytes("value")) {
-            trees.entry(tree.to_owned()).or_default().push((key, value));
-        }
+        let (Some(key), Some(value)) = (bytes("key"), bytes("value")) else {
+            return Err(failed(format!("a record that can't be read: {line}")));
+        };
+        trees.entry(tree.to_owned()).or_default().push((key, value));
     }
     Ok(trees)
 }
 
-/// The bindings as (openid, customer), which must be the same from either side.
-fn mirrored(trees: &Trees) -> Result<Vec<(String, String)>, Failure> {
+/// The bindings as (openid, customer, since when), which must be the same pairs from either side.
+fn mirrored(trees: &Trees) -> Result<Vec<(String, String, u64)>, Failure> {
     let records = |tree: &str| trees.get(tree).cloned().unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let side = |tree: &str| -> Vec<(String, String)> {
-        let pair = |(key, value): &(Vec<u8>, Vec<u8>)| (text(key), first_text(value).unwrap_or_default());
-        records(tree).iter().map(pair).collect()
-    };
-    let mut by_user = side("bindings");
-    let mut by_customer: Vec<_> = side("bindings_by_customer").into_iter().map(|(c, o)| (o, c)).collect();
+    let unreadable = || Failure::new(Breach::Lost, "a binding that can't be read");
+    let mut by_user = Vec::new();
+    for (openid, value) in records("bindings") {
+        let (customer, since) = binding(&value).ok_or_else(unreadable)?;
+        by_user.push((text(&openid), customer, since));
+    }
+    let mut by_customer = Vec::new();
+    for (customer, value) in records("bindings_by_customer") {
+        let (openid, _) = text_of(value.get(1..).unwrap_or_default()).ok_or_else(unreadable)?;
+        by_customer.push((openid, text(&customer)));
+    }
     by_user.sort();
     by_customer.sort();
-    if by_user == by_customer {
+    let pairs = by_user.iter().map(|(openid, customer, _)| (openid, customer));
+    if pairs.eq(by_customer.iter().map(|(openid, customer)| (openid, customer))) {
         Ok(by_user)
     } else {
         Err(Failure::new(Breach::Lost, format!("by user {by_user:?}\nby customer {by_customer:?}")))
     }
 }
 
-/// The text that a value begins with, behind its version byte.
-fn first_text(value: &[u8]) -> Option<String> {
-    let (length, rest) = integer(value.get(1..)?)?;
-    String::from_utf8(rest.get(..usize::try_from(length).ok()?)?.to_vec()).ok()
+/// A binding's customer, and since when it stands.
+fn binding(value: &[u8]) -> Option<(String, u64)> {
+    let (customer, rest) = text_of(value.get(1..)?)?;
+    let (is_named, mut rest) = rest.split_first()?;
+    if *is_named == 1 {
+        (_, rest) = text_of(rest)?;
+    }
+    let (_method, rest) = integer(rest)?;
+    Some((customer, integer(rest)?.0))
+}
+
+/// A text and what follows it.
+fn text_of(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (length, rest) = integer(bytes)?;
+    let (text, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((String::from_utf8(text.to_vec()).ok()?, rest))
 }
 
 fn audit_kind(value: &[u8]) -> Option<u64> {

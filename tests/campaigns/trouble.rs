@@ -79,7 +79,7 @@ pub(crate) async fn happens(world: &mut World, rng: &mut StdRng) -> Result<(), F
         }
         _ => wecom_errs(&world.town.sim, rng, count),
     };
-    world.town.report.checked(kind);
+    world.town.report.happened(kind);
     Ok(())
 }
 
@@ -156,13 +156,13 @@ pub(crate) async fn clock_jumps(world: &mut World, rng: &mut StdRng) -> Result<(
         };
         let answer = town.line.ask(ask).await?;
         town.sim.customer(&format!("bystander{number}")).says(&account, "解绑");
-        town.report.checked_times("asked in a wrong time", u64::from(answer.status < 300));
+        town.report.happened_times("asked in a wrong time", u64::from(answer.status < 300));
     }
     town.sent_beside(3);
     sleep(Duration::from_millis(rng.random_range(100..600))).await;
     clock.shift(0);
     drop(paused);
-    town.report.checked("clock jumps");
+    town.report.happened("clock jumps");
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::{sync::RwLock, task::JoinSet, time::timeout};
 
 use crate::{
-    line::{Ask, Line, PATIENCE, PAUSE, eventually},
+    line::{Ask, Line, PAUSE, eventually},
     person::{Person, Sum},
     report::{Breach, Failure, Report},
     service::{Service, environment, store_in},
@@ -85,9 +85,7 @@ impl Town {
     }
 
     async fn metric(&self, name: &str) -> Option<f64> {
-        let base = self.line.base()?;
-        let page = kfbind::outgoing::client(PATIENCE, None).ok()?;
-        let page = page.get(format!("{base}/metrics")).send().await.ok()?.text().await.ok()?;
+        let page = self.line.text("/metrics").await?;
         page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 }
@@ -158,14 +156,14 @@ impl World {
     pub(crate) fn is_at(&self, base: &str) {
         self.town.sim.set_callback_url(&format!("{base}{CALLBACK_PATH}"));
         self.town.line.is_at(base);
-        self.town.report.checked("starts");
+        self.town.report.happened("starts");
     }
 
     /// An orderly stop.
     pub(crate) async fn stop(&mut self) -> Result<(), Failure> {
         self.town.line.is_gone();
         self.service.stop(&self.store).await?;
-        self.town.report.checked("orderly stops");
+        self.town.report.happened("orderly stops");
         Ok(())
     }
 
