@@ -12,7 +12,7 @@ use std::{
 use actors::ports::Clock as _;
 use kfbind::{
     clock::SystemClock,
-    sim::{Sim, SimAccount, SimOptions},
+    sim::{Api, Sim, SimAccount, SimOptions},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -199,6 +199,7 @@ impl World {
             sum.wrong += left.wrong;
             sum.acted_on += left.acted_on;
         }
+        self.everything_is_pulled().await?;
         let town = &self.town;
         eventually(
             || "the outbox never became empty".to_owned(),
@@ -217,6 +218,36 @@ impl World {
         }
         self.stop().await?;
         store::compare(&self.environment(), self.folder.path(), &sum, &self.town.report)
+    }
+
+    /// Waits until a pull of each account found nothing new. Most messages have somebody who waits for what they bring
+    /// about; those of bystanders have nobody.
+    async fn everything_is_pulled(&self) -> Result<(), Failure> {
+        let town = &self.town;
+        for number in 0..town.accounts {
+            let account = town.sim.account(number);
+            let before = town.sim.calls(Api::SyncMsg).last().map_or(0, |call| call.number);
+            let found_nothing = || {
+                // One account's pulls follow each other, so those before this one are committed.
+                town.sim.calls(Api::SyncMsg).iter().rev().take_while(|call| call.number > before).any(
+                    |call| {
+                        let is_last = call.errcode == 0 && call.answer["has_more"] == 0;
+                        let is_empty = call.answer["msg_list"].as_array().is_some_and(Vec::is_empty);
+                        call.body["open_kfid"] == *account && is_last && is_empty
+                    },
+                )
+            };
+            eventually(
+                || format!("{account} was never pulled to its end"),
+                Breach::Stuck,
+                || {
+                    town.sim.push_callback(&account);
+                    std::future::ready(found_nothing().then_some(()))
+                },
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     /// The next who leaves. Somebody rings for every account now and then: messages of which the service was not told
