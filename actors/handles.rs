@@ -1,6 +1,7 @@
 //! What the outside may hold of the inside: methods instead of references to actors, each call with its time-out.
 //!
-//! No state and no decisions; the messages that an actor means for itself can't be sent from here.
+//! No decisions, and no state but the number of calls under way; the messages that an actor means for itself can't be
+//! sent from here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +24,15 @@ use crate::{
     tally::Tally,
 };
 
-/// How long the callback actor may take, in milliseconds: WeCom waits five seconds.
-const DELIVER_TIMEOUT_MS: u64 = 1_000;
-/// How long a durable write may take, in milliseconds.
-const WRITE_TIMEOUT_MS: u64 = 10_000;
+mod calls;
+
+pub use calls::CALLS_MAX;
+pub(crate) use calls::Calls;
+
+/// How long the callback actor may take: WeCom waits five seconds.
+const DELIVER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a durable write may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an actor may take to say that it is alive, in milliseconds.
 const OBSERVE_TIMEOUT_MS: u64 = 500;
 
@@ -57,8 +63,9 @@ impl StoreExport {
     /// The next records; empty at the end. An error where the export had to be given up.
     pub async fn next(&self) -> Result<Vec<ArchiveRecord>, Unavailable> {
         let build = |reply| RegistryMessage::NextExported(self.id, reply);
-        let records = call_t!(self.handles.0.registry, build, WRITE_TIMEOUT_MS);
-        records.map_err(|_| Unavailable::Busy)?.ok_or(Unavailable::Busy)
+        let inside = &self.handles.0;
+        let records = inside.calls.call_in_turn(&inside.registry, build, WRITE_TIMEOUT).await;
+        records.flatten().ok_or(Unavailable::Busy)
     }
 }
 
@@ -89,6 +96,7 @@ pub(crate) struct Inside {
     pub(crate) tally: Tally,
     pub(crate) instance_key: [u8; 32],
     pub(crate) is_stopping: watch::Receiver<bool>,
+    pub(crate) calls: Calls,
 }
 
 impl std::fmt::Debug for Handles {
@@ -104,7 +112,7 @@ impl Handles {
             return Err(Unavailable::Busy);
         }
         let build = |reply| CallbackMessage::Deliver(delivery, reply);
-        call_t!(self.0.callback, build, DELIVER_TIMEOUT_MS).map_err(|_| Unavailable::Busy)
+        self.0.calls.call(&self.0.callback, build, DELIVER_TIMEOUT).await.ok_or(Unavailable::Busy)
     }
 
     /// Gives the user a code, or the live one again. `unionid` is the one from the login.
@@ -192,8 +200,8 @@ impl Handles {
 
     /// Begins an export of the whole store at this moment. Two at once are possible, no more.
     pub async fn begin_export(&self) -> Result<StoreExport, Unavailable> {
-        let begun = call_t!(self.0.registry, RegistryMessage::BeginExport, WRITE_TIMEOUT_MS);
-        let id = begun.map_err(|_| Unavailable::Busy)?.ok_or(Unavailable::Busy)?;
+        let begun = self.0.calls.call(&self.0.registry, RegistryMessage::BeginExport, WRITE_TIMEOUT).await;
+        let id = begun.flatten().ok_or(Unavailable::Busy)?;
         Ok(StoreExport { handles: self.clone(), id })
     }
 
@@ -240,8 +248,8 @@ impl Handles {
         &self,
         build: impl FnOnce(ractor::RpcReplyPort<Result<T, Refusal>>) -> RegistryMessage,
     ) -> Result<T, Unavailable> {
-        let done = call_t!(self.0.registry, build, WRITE_TIMEOUT_MS).map_err(|_| Unavailable::Busy)?;
-        Ok(done?)
+        let done = self.0.calls.call(&self.0.registry, build, WRITE_TIMEOUT).await;
+        Ok(done.ok_or(Unavailable::Busy)??)
     }
 
     async fn look(&self, openid: &OpenId) -> Result<(BindingView, Option<Timestamp>), Unavailable> {
@@ -256,7 +264,8 @@ impl Handles {
 
     /// Returns when what was committed before is on the disk.
     async fn barrier(&self) -> Result<(), Unavailable> {
-        call_t!(self.0.registry, RegistryMessage::Barrier, WRITE_TIMEOUT_MS).map_err(|_| Unavailable::Busy)
+        let done = self.0.calls.call_in_turn(&self.0.registry, RegistryMessage::Barrier, WRITE_TIMEOUT);
+        done.await.ok_or(Unavailable::Busy)
     }
 
     /// A store that can't be read is as dead as one that can't be written.

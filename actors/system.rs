@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     callback::Callback,
-    handles::{Handles, Inside},
+    handles::{Calls, Handles, Inside},
     kf_sync::{KfSync, KfSyncOptions},
     messages::{KfSyncMessage, NotifierMessage, RegistryMessage},
     notifier::{Notifier, NotifierOptions},
@@ -114,6 +114,7 @@ impl System {
             tally,
             instance_key,
             is_stopping,
+            calls: Calls::default(),
         }));
         Ok(Self { handles, root, registry, notifier, stopping, failed })
     }

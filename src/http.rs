@@ -38,10 +38,8 @@ use body::payload;
 use reply::{ApiError, finish};
 use request::head;
 
-/// The most requests that change something and are under way in the actors at once; more get a 503. The mailboxes
-/// behind them have no bound of their own. Long polls don't count.
-const WRITES_MAX: usize = 4_096;
-/// The most logins that wait for WeChat at once; apart from [`WRITES_MAX`], so that a slow WeChat stops nothing else.
+/// The most logins that wait for WeChat at once; apart from what waits for the actors, so that a slow WeChat stops
+/// nothing else.
 const LOGINS_MAX: usize = 1_024;
 
 /// What the routes work with.
@@ -105,7 +103,6 @@ struct Shared {
     client_address: client_address::ClientAddress,
     logins_per_ip: rate_limit::RateLimit,
     callback_watch: callback::CallbackWatch,
-    writes: Semaphore,
     logins: Semaphore,
     /// Turns true when the service stops: ends the long polls.
     stop: watch::Receiver<bool>,
@@ -121,7 +118,6 @@ impl Shared {
             client_address: client_address::ClientAddress::new(settings.trusted_proxies.clone()),
             logins_per_ip: rate_limit::RateLimit::new(settings.logins_per_ip),
             callback_watch: callback::CallbackWatch::default(),
-            writes: Semaphore::new(WRITES_MAX),
             logins: Semaphore::new(LOGINS_MAX),
             stop,
             context,
@@ -130,10 +126,6 @@ impl Shared {
 
     fn is_stopping(&self) -> bool {
         *self.stop.borrow()
-    }
-
-    fn write_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        self.writes.try_acquire().map_err(|_| ApiError::Unavailable)
     }
 
     fn login_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {

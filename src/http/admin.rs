@@ -99,7 +99,6 @@ pub(crate) async fn binding(openid: String, head: Head) -> Result<Response, ApiE
         // Doing less than asked without a word would leave a person in the store whom somebody promised to erase.
         return Err(ApiError::BadRequest("This version can't erase; leave erase out to unbind."));
     }
-    let _permit = head.shared.write_permit()?;
     if head.shared.context.handles.unbind_by_admin(openid).await? {
         Ok(reply::empty(StatusCode::NO_CONTENT))
     } else {
@@ -111,7 +110,6 @@ pub(crate) async fn binding(openid: String, head: Head) -> Result<Response, ApiE
 pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiError> {
     authorize(&head, &[Method::DELETE], "DELETE").await?;
     let customer = ExternalUserId::new(query::path_segment(&customer)?);
-    let _permit = head.shared.write_permit()?;
     head.shared.context.handles.lift_lock(customer).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }

@@ -73,7 +73,6 @@ pub(crate) async fn token(head: Head, payload: Payload<impl Chunks>) -> Result<R
     let shared = &*head.shared;
     let request: TokenRequest =
         payload.json(shared.context.settings.body_bytes_max).await?.unwrap_or_default();
-    let _permit = shared.write_permit()?;
     let outcome = shared.context.handles.issue(user.openid, user.unionid, request.new).await?;
     let (status, pending) = match &outcome {
         IssueOutcome::Issued(pending) => (StatusCode::CREATED, pending),
@@ -117,7 +116,6 @@ async fn view(head: Head) -> Result<Response, ApiError> {
 
 async fn unbind(head: Head) -> Result<Response, ApiError> {
     let user = head.user()?;
-    let _permit = head.shared.write_permit()?;
     head.shared.context.handles.unbind(user.openid).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }

@@ -136,7 +136,6 @@ async fn deliver(head: &Head, payload: Payload<impl Chunks>) -> Result<Response,
     shared.callback_watch.accepted();
     match event::parse(&opened.message) {
         Ok(event) => {
-            let _permit = shared.write_permit().map_err(|_| Refused::Unavailable)?;
             let delivery = Delivery { signature: opened.signature, event };
             context.handles.deliver(delivery).await.map_err(|_| Refused::Unavailable)?;
         }

@@ -1,6 +1,7 @@
 //! A full house, slow senders and guessers of the admin key, with few connections and a clock that stands still.
 
-use futures_util::future::join_all;
+use actors::handles::CALLS_MAX;
+use futures_util::{FutureExt as _, future::join_all};
 
 use super::*;
 
@@ -123,4 +124,20 @@ async fn the_right_admin_key_is_never_held_up_by_thousands_of_wrong_ones() {
     assert_eq!(waited, Duration::ZERO);
     assert!(guesses.await.iter().all(|status| *status == 401));
     assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_leaves_no_more_in_the_mailboxes_than_is_allowed() {
+    let site = Site::new(&Options::default()).await;
+    let unbind = || site.ask_as_user("DELETE", "/api/binding", "");
+    // Nothing here waits, so the actors don't get on meanwhile: what is not refused is in the mailbox.
+    let refused =
+        (0..CALLS_MAX * 2).filter_map(|_| unbind().now_or_never()).filter(|answer| answer.status == 503).count();
+    assert_eq!(refused, CALLS_MAX);
+    let taken_again = async {
+        while unbind().await.status != 204 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(taken_again).await;
 }
