@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ractor::{ActorRef, call_t};
+use ractor::ActorRef;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -28,13 +28,14 @@ mod calls;
 
 pub use calls::CALLS_MAX;
 pub(crate) use calls::Calls;
+use calls::Question;
 
 /// How long the callback actor may take: WeCom waits five seconds.
 const DELIVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a durable write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an actor may take to say that it is alive, in milliseconds.
-const OBSERVE_TIMEOUT_MS: u64 = 500;
+/// How long an actor may take to say that it is alive.
+const OBSERVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why the actors did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,16 @@ pub(crate) struct Inside {
     pub(crate) instance_key: [u8; 32],
     pub(crate) is_stopping: watch::Receiver<bool>,
     pub(crate) calls: Calls,
+    pub(crate) look: Look,
+}
+
+/// What each actor is asked for its health.
+#[derive(Default)]
+pub(crate) struct Look {
+    callback: Question<()>,
+    notifier: Question<()>,
+    registry: Question<()>,
+    kf_sync: Question<SyncReport>,
 }
 
 impl std::fmt::Debug for Handles {
@@ -205,19 +216,21 @@ impl Handles {
         Ok(StoreExport { handles: self.clone(), id })
     }
 
-    /// How the actors are; answered within half a second.
+    /// How the actors are; answered within half a second. Everybody may ask: it takes no place among the calls, and each
+    /// actor is asked once for all who ask meanwhile.
     pub async fn health(&self) -> Health {
+        let (inside, look) = (&self.0, &self.0.look);
         let (callback, notifier, registry, sync) = tokio::join!(
-            async { call_t!(self.0.callback, CallbackMessage::Observe, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.notifier, NotifierMessage::Observe, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.registry, RegistryMessage::Barrier, OBSERVE_TIMEOUT_MS) },
-            async { call_t!(self.0.kf_sync, KfSyncMessage::Observe, OBSERVE_TIMEOUT_MS) },
+            look.callback.ask(&inside.callback, CallbackMessage::Observe, OBSERVE_TIMEOUT),
+            look.notifier.ask(&inside.notifier, NotifierMessage::Observe, OBSERVE_TIMEOUT),
+            look.registry.ask(&inside.registry, RegistryMessage::Barrier, OBSERVE_TIMEOUT),
+            look.kf_sync.ask(&inside.kf_sync, KfSyncMessage::Observe, OBSERVE_TIMEOUT),
         );
         let silent = [
-            ("callback", callback.is_err()),
-            ("notifier", notifier.is_err()),
-            ("registry", registry.is_err()),
-            ("kf_sync", sync.is_err()),
+            ("callback", callback.is_none()),
+            ("notifier", notifier.is_none()),
+            ("registry", registry.is_none()),
+            ("kf_sync", sync.is_none()),
         ];
         Health {
             store_writable: self.0.reader.is_writable(),

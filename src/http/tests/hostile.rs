@@ -131,8 +131,10 @@ async fn whoever_hangs_up_leaves_no_more_in_the_mailboxes_than_is_allowed() {
     let site = Site::new(&Options::default()).await;
     let unbind = || site.ask_as_user("DELETE", "/api/binding", "");
     // Nothing here waits, so the actors don't get on meanwhile: what is not refused is in the mailbox.
-    let refused =
-        (0..CALLS_MAX * 2).filter_map(|_| unbind().now_or_never()).filter(|answer| answer.status == 503).count();
+    let refused = (0..CALLS_MAX * 2)
+        .filter_map(|_| unbind().now_or_never())
+        .filter(|answer| answer.status == 503)
+        .count();
     assert_eq!(refused, CALLS_MAX);
     let taken_again = async {
         while unbind().await.status != 204 {
