@@ -45,6 +45,10 @@ enum Refused {
     TooLarge,
     #[error(transparent)]
     Unopened(#[from] CallbackRefusal),
+    #[error(
+        "sent as a check of the URL, but it is a message to the app: somebody kept a callback and sends it again"
+    )]
+    NoEcho,
     #[error("overloaded or stopping")]
     Unavailable,
 }
@@ -69,7 +73,7 @@ impl Refused {
     /// What the sender sees, and what is counted.
     fn status_and_label(self) -> (StatusCode, &'static str) {
         match self {
-            Self::Parameters | Self::Incomplete => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Parameters | Self::Incomplete | Self::NoEcho => (StatusCode::BAD_REQUEST, "malformed"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Unopened(CallbackRefusal::BadSignature) => (StatusCode::FORBIDDEN, "bad_signature"),
@@ -90,7 +94,7 @@ impl Refused {
         match self {
             Self::Unopened(refusal) => refusal.key_to_check(),
             Self::TooLarge => Some("limits.body_bytes_max"),
-            Self::Parameters | Self::Incomplete | Self::Unavailable => None,
+            Self::Parameters | Self::Incomplete | Self::NoEcho | Self::Unavailable => None,
         }
     }
 }
@@ -114,12 +118,16 @@ pub(crate) async fn callback(head: Head, payload: Payload<impl Chunks>) -> Resul
     Ok(answer)
 }
 
-/// Answers with exactly what `echostr` holds.
+/// Answers with exactly what `echostr` holds. WeCom signs echoes and callbacks alike, so a callback that somebody kept
+/// fits in here too; what people write to the app is not for them to read.
 fn echo(head: &Head) -> Result<Response, Refused> {
     let shared = &head.shared;
     let names = ["msg_signature", "timestamp", "nonce", "echostr"];
     let [signature, timestamp, nonce, echostr] = parameters(&head.query, names)?;
     let opened = shared.context.callback_keys.open(&timestamp, &nonce, &signature, &echostr)?;
+    if event::is_more_than_a_doorbell(&opened.message) {
+        return Err(Refused::NoEcho);
+    }
     shared.callback_watch.accepted();
     tally::count(&shared.context.handles.tally().callbacks, "result", "echo");
     Ok(reply::bytes_of(StatusCode::OK, TEXT, opened.message))

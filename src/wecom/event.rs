@@ -30,6 +30,18 @@ pub fn parse(message: &[u8]) -> Result<CallbackEvent, EventError> {
     fields.into_event().map_err(EventError)
 }
 
+/// Whether this is one of the app's messages or events, and one that tells more than that there is something to pull.
+///
+/// A doorbell tells nobody anything: an account's id and a permission to pull that dies in ten minutes and is worth
+/// nothing without our access token.
+#[must_use]
+pub fn is_more_than_a_doorbell(message: &[u8]) -> bool {
+    let mut fields = Fields::default();
+    let read = xml::for_each_child(message, |child| fields.take(&child));
+    let doorbell = |fields: Fields| matches!(fields.into_event(), Ok(CallbackEvent::KfMessageOrEvent { .. }));
+    fields.msg_type.is_some() && !(read.is_ok() && doorbell(fields))
+}
+
 #[derive(Default)]
 struct Fields {
     msg_type: Option<String>,

@@ -168,3 +168,27 @@ async fn an_event_is_passed_on_and_every_callback_is_counted() {
     assert_eq!(counted(&site, "bad_signature"), 1);
     assert_eq!(site.shared.callback_watch.key_to_check(NOW_S * 1000), Some("wecom.token"));
 }
+
+#[tokio::test]
+async fn a_kept_callback_that_tells_what_people_wrote_does_not_come_back_as_an_echo() {
+    let site = Site::new(&Options::default()).await;
+    let key = EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let text = "<xml><FromUserName><![CDATA[zhang]]></FromUserName><CreateTime>1700000000</CreateTime>\
+                <MsgType><![CDATA[text]]></MsgType><Content><![CDATA[between us]]></Content></xml>";
+    let event = "<xml><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[enter_agent]]></Event></xml>";
+    let twice = "<xml><MsgType>text</MsgType><MsgType>text</MsgType><Content>between us</Content></xml>";
+    let cut_off = "<xml><MsgType>text</MsgType><Content>between us</Content>";
+    for message in [text, event, twice, cut_off] {
+        let encrypt = key.seal([1; 16], message.as_bytes(), "ww1");
+        let signature = crate::wecom::signature::sign("token", "1700000000", "n", &encrypt);
+        let path = format!("{PATH}?msg_signature={signature}&timestamp=1700000000&nonce=n");
+        let posted = site.ask("POST", &path, &[], &envelope_xml("ww1", &encrypt)).await;
+        assert_eq!(posted.status, 200, "{message}");
+        let refused = counted(&site, "malformed");
+        let echostr = utf8_percent_encode(&encrypt, NON_ALPHANUMERIC);
+        let replayed = site.ask("GET", &format!("{path}&echostr={echostr}"), &[], "").await;
+        assert_eq!((replayed.status, &*replayed.body), (400, &b""[..]), "{message}");
+        assert_eq!(counted(&site, "malformed"), refused + 1);
+    }
+    assert_eq!(counted(&site, "echo"), 0);
+}
