@@ -59,11 +59,29 @@ impl Progress {
     }
 
     pub(super) fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        let was_blocked = self.blocked.swap(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.moves.fetch_add(1, Ordering::Relaxed);
+            if was_blocked && !self.is_answering() {
+                // Whoever takes a part has not waited since before it.
+                self.seat.work();
+            }
         }
+        self.settle();
         written
+    }
+
+    /// Whose turn it is once no answer is in the making: the client's, where nothing is left to be sent, or where it
+    /// doesn't take what is.
+    fn settle(&self) {
+        if self.is_answering() {
+            return;
+        }
+        if self.sending.load(Ordering::Relaxed) == 0 || self.blocked.load(Ordering::Relaxed) {
+            self.seat.wait();
+        } else {
+            self.seat.work();
+        }
     }
 }
 
@@ -88,7 +106,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.answering.fetch_sub(1, Ordering::Relaxed);
         self.0.moves.fetch_add(1, Ordering::Relaxed);
-        self.0.seat.wait();
+        self.0.settle();
     }
 }
 
@@ -98,6 +116,7 @@ pub(super) struct Sending(Arc<Progress>);
 impl Drop for Sending {
     fn drop(&mut self) {
         self.0.sending.fetch_sub(1, Ordering::Relaxed);
+        self.0.settle();
     }
 }
 
@@ -172,5 +191,47 @@ impl AsyncWrite for WatchedStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn it_is_the_clients_turn_when_all_is_sent_or_nothing_is_taken() {
+        let seats = Arc::new(Seats::default());
+        let progress = Arc::new(Progress::new(&seats));
+        let waits = || progress.seat.waits_since().is_some();
+        assert!(waits());
+        let under_way = UnderWay::new(&progress);
+        let _ = progress.wrote(Poll::<()>::Pending);
+        assert!(!waits(), "an answer is being made");
+        let sending = under_way.answered();
+        assert!(waits(), "the last one is not taken");
+        let _ = progress.wrote(Poll::Ready(()));
+        assert!(!waits());
+        let _ = progress.wrote(Poll::<()>::Pending);
+        assert!(waits());
+        drop(sending);
+        assert!(waits());
+        drop(UnderWay::new(&progress));
+        assert!(waits(), "given up without an answer");
+    }
+
+    #[test]
+    fn whoever_takes_a_part_of_an_answer_waits_anew() {
+        let seats = Arc::new(Seats::default());
+        let [slow, idle] = [(); 2].map(|()| Arc::new(Progress::new(&seats)));
+        let _sending = UnderWay::new(&slow).answered();
+        let _ = slow.wrote(Poll::<()>::Pending);
+        drop(UnderWay::new(&idle));
+        let _ = slow.wrote(Poll::Ready(()));
+        let _ = slow.wrote(Poll::<()>::Pending);
+        seats.dismiss_oldest();
+        assert!(idle.seat.dismissed().now_or_never().is_some());
+        assert!(slow.seat.dismissed().now_or_never().is_none());
     }
 }

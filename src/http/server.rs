@@ -314,13 +314,13 @@ mod tests {
     }
 
     /// What a client that asked for the long answer has got when the connection ends; `stop_after` of paused time.
-    async fn got(stop_after: Duration) -> String {
+    async fn got(stop_after: Duration, seats: &Arc<Seats>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
         let (stop, stopping) = watch::channel(false);
-        let progress = Arc::new(Progress::new(&Arc::default()));
+        let progress = Arc::new(Progress::new(seats));
         let seen = Arc::clone(&progress);
         let serving = tokio::spawn(async move {
             let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
@@ -352,11 +352,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_answer_that_gets_on_is_not_cut_short() {
-        assert_eq!(got(CHUNK_INTERVAL * 100).await.matches("line").count(), CHUNKS);
+        assert_eq!(got(CHUNK_INTERVAL * 100, &Arc::default()).await.matches("line").count(), CHUNKS);
     }
 
     #[tokio::test]
     async fn an_answer_that_is_being_sent_at_the_stop_is_sent_to_its_end() {
-        assert_eq!(got(CHUNK_INTERVAL).await.matches("line").count(), CHUNKS);
+        assert_eq!(got(CHUNK_INTERVAL, &Arc::default()).await.matches("line").count(), CHUNKS);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_being_sent_makes_room_for_nobody() {
+        let seats = Arc::new(Seats::default());
+        let house = Arc::clone(&seats);
+        let full = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(CHUNK_INTERVAL / 4).await;
+                house.dismiss_oldest();
+            }
+        });
+        let sent = got(CHUNK_INTERVAL * 100, &seats).await;
+        full.abort();
+        assert_eq!(sent.matches("line").count(), CHUNKS);
     }
 }

@@ -44,6 +44,21 @@ async fn in_a_full_house_whoever_waited_longest_makes_room_for_each_newcomer() {
 }
 
 #[tokio::test]
+async fn in_a_full_house_whoever_does_not_read_makes_room() {
+    let server = running_with(SEATS, DEADLINE / 2).await;
+    let requests = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(4_000);
+    let mut deaf = Vec::new();
+    for _ in 0..SEATS {
+        deaf.push(server.send(&requests).await);
+    }
+    for _ in 0..SEATS * 3 {
+        let answer = to_end(&mut server.send(ALIVE).await).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn whoever_is_worked_for_keeps_the_place() {
     let server = running_with(SEATS, DEADLINE / 2).await;
     let session = server.site.session();
