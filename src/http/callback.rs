@@ -125,6 +125,9 @@ fn echo(head: &Head) -> Result<Response, Refused> {
     let names = ["msg_signature", "timestamp", "nonce", "echostr"];
     let [signature, timestamp, nonce, echostr] = parameters(&head.query, names)?;
     let opened = shared.context.callback_keys.open(&timestamp, &nonce, &signature, &echostr)?;
+    if shared.is_stopping() {
+        return Err(Refused::Unavailable);
+    }
     if event::is_more_than_a_doorbell(&opened.message) {
         return Err(Refused::NoEcho);
     }
@@ -141,6 +144,9 @@ async fn deliver(head: &Head, payload: Payload<impl Chunks>) -> Result<Response,
     let [signature, timestamp, nonce] = parameters(&head.query, ["msg_signature", "timestamp", "nonce"])?;
     let encrypt = envelope::encrypted_of(&body)?;
     let opened = context.callback_keys.open(&timestamp, &nonce, &signature, &encrypt)?;
+    if shared.is_stopping() {
+        return Err(Refused::Unavailable);
+    }
     shared.callback_watch.accepted();
     match event::parse(&opened.message) {
         Ok(event) => {

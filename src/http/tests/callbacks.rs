@@ -192,3 +192,21 @@ async fn a_kept_callback_that_tells_what_people_wrote_does_not_come_back_as_an_e
     }
     assert_eq!(counted(&site, "echo"), 0);
 }
+
+#[tokio::test]
+async fn while_stopping_callbacks_and_checks_of_the_url_are_turned_away() {
+    let site = Site::new(&Options::default()).await;
+    let key = EnvelopeKey::parse("c3j27xdcg2lMLzgeonyLGcTJFiz4soCmZ9cpvnpKnA1").unwrap();
+    let encrypt = key.seal([1; 16], b"123456", "ww1");
+    let signature = crate::wecom::signature::sign("token", "1700000000", "n", &encrypt);
+    let post = format!("{PATH}?msg_signature={signature}&timestamp=1700000000&nonce=n");
+    let get = format!("{post}&echostr={}", utf8_percent_encode(&encrypt, NON_ALPHANUMERIC));
+    assert_eq!(site.ask("GET", &get, &[], "").await.status, 200);
+    site.stop.send(true).unwrap();
+    for (method, path, body) in [("GET", &get, String::new()), ("POST", &post, envelope_xml("ww1", &encrypt))]
+    {
+        let answer = site.ask(method, path, &[], &body).await;
+        assert_eq!((answer.status, &*answer.body), (503, &b""[..]), "{method}");
+    }
+    assert_eq!(counted(&site, "unavailable"), 2);
+}
