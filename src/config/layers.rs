@@ -2,7 +2,7 @@
 //!
 //! Judges form only; what the values mean together is for `build`.
 
-use std::{collections::BTreeMap, fs::File, io::Read};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
 use super::{
     Problem,
@@ -163,7 +163,7 @@ fn read_environment(settings: &mut Settings, environment: &Environment, problems
                 "unset one of the two",
             ));
         } else {
-            settings.set(key, read_secret(text.unwrap_or_default()), source, problems);
+            settings.set(key, read_secret(key, text.unwrap_or_default()), source, problems);
         }
     }
 }
@@ -183,16 +183,17 @@ fn variable_as_name(variable: &str) -> String {
         .join(".")
 }
 
-fn read_secret(path: &str) -> Result<Value, Fault> {
+fn read_secret(key: &Key, path: &str) -> Result<Value, Fault> {
     let read = || {
         let mut text = String::new();
         File::open(path)?.take(SECRET_FILE_BYTES_MAX.saturating_add(1)).read_to_string(&mut text)?;
         Ok::<_, std::io::Error>(text)
     };
+    let file = if is_surely_a_path(path) { format!("the file {path:?}") } else { "its file".to_owned() };
     let text = read().map_err(|error| {
         Fault::new(
-            format!("could not be read from the file {path:?}: {error}"),
-            "name a file that this process may read",
+            format!("could not be read from {file}: {error}"),
+            format!("name a file that this process may read, or set {} to the secret itself", key.variable()),
         )
     })?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > SECRET_FILE_BYTES_MAX {
@@ -203,6 +204,14 @@ fn read_secret(path: &str) -> Result<Value, Fault> {
     }
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Value::Text(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+/// Whether this is no secret that somebody wrote where the name of its file belongs: there is such a file, or at least
+/// the folder for it.
+fn is_surely_a_path(path: &str) -> bool {
+    let path = Path::new(path);
+    let in_a_folder = || path.parent().is_some_and(|folder| folder.parent().is_some() && folder.is_dir());
+    path.exists() || (path.is_absolute() && in_a_folder())
 }
 
 fn unknown_section(section: &str) -> Problem {

@@ -265,11 +265,23 @@ fn files_for_secrets_are_refused_twice_missing_or_for_other_keys() {
     let twice = only("", &[("KFBIND_WECOM__SECRET_FILE", "/nonexistent/x")]);
     assert_eq!(twice.key, "wecom.secret");
     assert!(twice.what.contains("twice"), "{twice}");
-    let missing = only("", &[("KFBIND_ADMIN__API_KEY_FILE", "/nonexistent/x")]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x").to_str().unwrap().to_owned();
+    let missing = only("", &[("KFBIND_ADMIN__API_KEY_FILE", &path)]);
     assert_eq!(missing.key, "admin.api_key");
-    assert!(missing.what.contains("/nonexistent/x"), "{missing}");
+    assert!(missing.what.contains(&path) && missing.what.contains("KFBIND_ADMIN__API_KEY_FILE"), "{missing}");
     let other = only("", &[("KFBIND_SERVER__LISTEN_FILE", "/nonexistent/x")]);
     assert!(other.what.contains("only secrets") && other.fix.contains("KFBIND_SERVER__LISTEN"), "{other}");
+}
+
+#[test]
+fn a_secret_that_is_given_in_place_of_its_file_is_not_printed() {
+    for secret in ["SECRET-admin-key-long-enough", "/SECRET+of/base64=", "SECRET/of/base64=", "/SECRET", ""] {
+        let problem = only("", &[("KFBIND_ADMIN__API_KEY_FILE", secret)]);
+        assert!(!problem.to_string().contains("SECRET"), "{problem}");
+        assert!(problem.what.contains("KFBIND_ADMIN__API_KEY_FILE"), "{problem}");
+        assert!(problem.fix.contains("KFBIND_ADMIN__API_KEY "), "{problem}");
+    }
 }
 
 #[test]
