@@ -68,13 +68,18 @@ pub(super) fn http_address(text: &str) -> Result<String, Fault> {
 }
 
 pub(super) fn proxy(text: &str) -> Result<SecretString, Fault> {
-    let fix = "write it like \"http://10.0.0.5:3128\", \"https://…\" or \"socks5://…\"";
+    let fix = "write it like \"http://10.0.0.5:3128\", \"https://…\" or \"socks5://…\"; in a user's name or password \
+               write / as %2F, ? as %3F and # as %23";
     let url = Url::parse(text).map_err(|error| Fault::new(format!("is not a URL ({error})"), fix))?;
-    if !["http", "https", "socks5"].contains(&url.scheme()) {
-        return Err(Fault::new(format!("has the scheme {:?}", url.scheme()), fix));
+    // As it is written: the parser also takes other spellings, which the HTTP client does not.
+    if !["http://", "https://", "socks5://"].iter().any(|start| text.starts_with(start)) {
+        return Err(Fault::new("does not begin with http://, https:// or socks5://", fix));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(Fault::new("names no host", fix));
+    }
+    if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
+        return Err(Fault::new("goes on behind the host and port", fix));
     }
     Ok(SecretString::from(text))
 }
@@ -285,9 +290,26 @@ mod tests {
         for text in ["http://10.0.0.5:3128", "https://proxy", "socks5://user:pass@10.0.0.5:1080"] {
             assert!(proxy(text).is_ok(), "{text}");
         }
-        for text in ["10.0.0.5:1080", "proxy", "socks4://host", "socks5://"] {
+        for text in ["10.0.0.5:1080", "proxy", "socks4://host", "socks5://", "HTTP://host", "http:host"] {
             assert!(proxy(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_proxy_whose_password_would_be_taken_for_something_else_is_refused_without_it() {
+        for text in [
+            "http:me:SECRET@host",
+            "http:/me:SECRET@host",
+            "http:\\\\me:SECRET@host",
+            "http://me:1/SECRET@host",
+            "http://me:1?SECRET@host",
+            "http://me:1#SECRET@host",
+            "socks5://me:1/SECRET@host",
+        ] {
+            let Err(fault) = proxy(text) else { panic!("{text} was taken") };
+            assert!(!fault.what.contains("SECRET") && !fault.fix.contains("SECRET"), "{fault:?}");
+        }
+        assert!(proxy("http://me:SE%2FCRET@host:3128/").is_ok());
     }
 
     #[test]
