@@ -25,7 +25,7 @@ mod ration;
 mod schedule;
 mod served;
 
-use account::{Account, Phase, Position};
+use account::{Phase, Position};
 use ration::Ration;
 use schedule::Schedule;
 use served::Served;
@@ -119,7 +119,7 @@ impl Actor for KfSync {
         }
         if state.draining.is_none() {
             state.start_what_is_due(&myself, now);
-        } else if !state.served.accounts().any(Account::is_busy)
+        } else if state.served.busy() == 0
             && let Some(reply) = state.draining.take()
         {
             let _ = reply.send(());
@@ -178,7 +178,7 @@ impl KfSyncState {
     }
 
     fn loaded(&mut self, id: &OpenKfId, state: Option<CursorState>, now: Instant) {
-        let Some(account) = self.served.account_mut(id) else { return };
+        let Some(account) = self.served.came_back(id) else { return };
         account.phase = Phase::Idle;
         match state {
             Some(state) => {
@@ -199,7 +199,7 @@ impl KfSyncState {
         now: Instant,
     ) {
         let wall = self.clock.now();
-        let Some(account) = self.served.account_mut(id) else { return };
+        let Some(account) = self.served.came_back(id) else { return };
         match result {
             Ok(page) => {
                 count(&self.tally.sync_pulls, "result", "ok");
@@ -241,7 +241,7 @@ impl KfSyncState {
     }
 
     fn committed(&mut self, id: &OpenKfId, outcome: Option<PageFate>, now: Instant) {
-        let Some(account) = self.served.account_mut(id) else { return };
+        let Some(account) = self.served.came_back(id) else { return };
         account.phase = Phase::Idle;
         let Some(fate) = outcome else {
             // The page may or may not be on the disk: ask where to go on.

@@ -72,8 +72,7 @@ impl Schedule {
         if self.paused_until.is_some_and(|until| now < until) {
             return Vec::new();
         }
-        let mut free =
-            PULLS_MAX.saturating_sub(served.accounts().filter(|account| account.is_busy()).count());
+        let mut free = PULLS_MAX.saturating_sub(served.busy());
         let mut waiting: Vec<_> = served
             .entries_mut()
             .filter(|(_, account)| !account.is_busy() && account.dirty && account.due_at <= now)

@@ -79,6 +79,8 @@ impl Errand {
 pub(super) struct Served {
     policy: SyncPolicy,
     accounts: BTreeMap<OpenKfId, Account>,
+    /// Those that are served no more, until what is under way there has come back: they may be listed again before.
+    leaving: BTreeMap<OpenKfId, Account>,
     /// The account that a link of ours leads to.
     first: Option<OpenKfId>,
     is_known: bool,
@@ -130,6 +132,7 @@ impl Served {
             first: policy.accounts.first().cloned(),
             is_known: !accounts.is_empty(),
             accounts,
+            leaving: BTreeMap::new(),
             policy,
             listing: Errand::idle(),
             relisted_at: None,
@@ -148,6 +151,11 @@ impl Served {
         self.accounts.values()
     }
 
+    /// In how many accounts something is under way, those included that are served no more.
+    pub(super) fn busy(&self) -> usize {
+        self.accounts.values().filter(|account| account.is_busy()).count() + self.leaving.len()
+    }
+
     pub(super) fn accounts_mut(&mut self) -> impl Iterator<Item = &mut Account> {
         self.accounts.values_mut()
     }
@@ -157,6 +165,12 @@ impl Served {
     }
 
     pub(super) fn account_mut(&mut self, id: &OpenKfId) -> Option<&mut Account> {
+        self.accounts.get_mut(id)
+    }
+
+    /// What was under way in this account has come back; `None` where it is served no more.
+    pub(super) fn came_back(&mut self, id: &OpenKfId) -> Option<&mut Account> {
+        self.leaving.remove(id);
         self.accounts.get_mut(id)
     }
 
@@ -236,10 +250,7 @@ impl Served {
                 "no kf account is managed through the API: tick one under 微信客服 → API → 通过API管理微信客服账号"
             );
         }
-        self.accounts.retain(|id, _| managed.contains(id));
-        for id in &managed {
-            self.accounts.entry(id.clone()).or_insert_with(|| Account::new(now));
-        }
+        self.serve(&managed, now);
         self.first = managed.into_iter().next();
         self.is_known = true;
         for (id, sync_token) in std::mem::take(&mut self.waiting) {
@@ -248,6 +259,22 @@ impl Served {
             }
         }
         self.check_link(now);
+    }
+
+    /// From now on exactly these.
+    fn serve(&mut self, managed: &[OpenKfId], now: Instant) {
+        let (stay, leave): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.accounts).into_iter().partition(|(id, _)| managed.contains(id));
+        self.accounts = stay;
+        self.leaving.extend(leave.into_iter().filter(|(_, account)| account.is_busy()));
+        for id in managed {
+            if let Some(mut account) = self.leaving.remove(id) {
+                // What came there meanwhile rang for nobody.
+                account.dirty = true;
+                self.accounts.insert(id.clone(), account);
+            }
+            self.accounts.entry(id.clone()).or_insert_with(|| Account::new(now));
+        }
     }
 
     /// The link that should be shown, if it is another than the one that is.

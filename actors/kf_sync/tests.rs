@@ -632,6 +632,46 @@ async fn changed_authority_adds_and_removes_accounts_and_the_link_follows() {
     assert!(!rig.wecom.pulls_of("wkB").is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_account_that_comes_back_while_it_is_pulled_is_not_pulled_twice_at_once() {
+    for comes_back in [true, false] {
+        let mut rig = started(all, &["wkA", "wkB"]).await;
+        let changed = async |number: u8, accounts: &[&str]| {
+            rig.wecom.set_accounts(accounts);
+            let change = CallbackEvent::KfAccountAuthChange { added: Vec::new(), removed: Vec::new() };
+            rig.handles().deliver(Delivery { signature: [number; 20], event: change }).await.unwrap();
+            rig.breathe().await;
+            rig.pass(60).await;
+            let served = rig.handles().health().await.sync.accounts;
+            assert_eq!(served.iter().map(|report| report.account.as_str()).collect::<Vec<_>>(), accounts);
+        };
+        let code = rig.new_code("oA").await;
+        rig.says("wmA", code.code.as_str(), rig.now());
+        rig.wecom.hold_pulls(true);
+        let nudge = CallbackEvent::KfMessageOrEvent {
+            account: Some(OpenKfId::new("wkA")),
+            sync_token: Some(rig.fresh_token()),
+        };
+        rig.handles().deliver(Delivery { signature: [1; 20], event: nudge }).await.unwrap();
+        eventually("a pull is open", async || rig.wecom.pulls_open() == 1).await;
+        changed(2, &["wkB"]).await;
+        if comes_back {
+            changed(3, &["wkA", "wkB"]).await;
+        }
+        assert_eq!(rig.wecom.pulls_at_once().1, 1);
+        rig.wecom.hold_pulls(false);
+        rig.breathe().await;
+        if !comes_back {
+            assert_eq!(rig.bound_to("oA").await, None, "it is not served any more");
+            changed(4, &["wkA", "wkB"]).await;
+        }
+        rig.settled().await;
+        assert_eq!(rig.bound_to("oA").await.as_deref(), Some("wmA"));
+        assert_eq!(rig.wecom.pulls_at_once().1, 1);
+        rig.down().await;
+    }
+}
+
 /// Whoever has kept an authentic callback can send it again and again, under ever new signatures even.
 #[tokio::test(start_paused = true)]
 async fn an_old_change_of_authority_that_is_sent_again_takes_nothing_away() {
