@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     META_STORE, SCHEMA,
     marker::{self, Marker},
-    records::{StoreMeta, decode, encode},
+    records::{self, StoreMeta, decode, encode},
     store::{Changes, Store, StoreError, TreeId},
 };
 use crate::{ids::Timestamp, messages::ArchiveRecord};
@@ -47,6 +47,16 @@ pub enum RestoreError {
         "there is no tree `{0}` in this version: import with the version that wrote the export, or a newer one"
     )]
     UnknownTree(String),
+    /// A record can't be read.
+    #[error("the record {key} of tree `{tree}` can't be read ({why}): the export is damaged, make it again")]
+    BadRecord {
+        /// The tree.
+        tree: &'static str,
+        /// Its key, for people; of a code it isn't told.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The records are no store of ours.
     #[error("the export has no record that says whose store it is: it is incomplete")]
     NoMeta,
@@ -257,6 +267,48 @@ fn stored_meta(store: &Store) -> Result<StoreMeta, StoreError> {
     Ok(meta)
 }
 
+/// A look at a whole archive before anything is made of it.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    has_meta: bool,
+}
+
+impl Inspection {
+    /// Looks at one record.
+    pub fn add(&mut self, tree: &str, key: &[u8], value: &[u8]) -> Result<(), RestoreError> {
+        let tree = readable(tree, key, value)?;
+        self.has_meta |= tree == TreeId::Meta && key == META_STORE;
+        Ok(())
+    }
+
+    /// Whether it was a store.
+    pub fn finish(self) -> Result<(), RestoreError> {
+        if self.has_meta { Ok(()) } else { Err(RestoreError::NoMeta) }
+    }
+}
+
+/// The tree of a record that this version can read.
+fn readable(tree: &str, key: &[u8], value: &[u8]) -> Result<TreeId, RestoreError> {
+    let known = TreeId::ALL.into_iter().find(|known| known.name() == tree);
+    let tree = known.ok_or_else(|| RestoreError::UnknownTree(tree.to_owned()))?;
+    records::check(tree, key, value).map_err(|error| match error {
+        StoreError::BadRecord { tree: name, why } => {
+            RestoreError::BadRecord { tree: name, key: shown(tree, key), why }
+        }
+        other => other.into(),
+    })?;
+    Ok(tree)
+}
+
+/// A key for people to find its line by.
+fn shown(tree: TreeId, key: &[u8]) -> String {
+    match <[u8; 8]>::try_from(key) {
+        _ if tree == TreeId::Codes => "of a code".to_owned(),
+        Ok(number) if number.first() == Some(&0) => u64::from_be_bytes(number).to_string(),
+        _ => format!("{:?}", String::from_utf8_lossy(key)),
+    }
+}
+
 /// An empty store that an archive is read into.
 pub struct Restore {
     store: Store,
@@ -283,10 +335,7 @@ impl Restore {
 
     /// Takes one record.
     pub fn add(&mut self, tree: &str, key: Vec<u8>, value: Vec<u8>) -> Result<(), RestoreError> {
-        let tree = TreeId::ALL
-            .into_iter()
-            .find(|known| known.name() == tree)
-            .ok_or_else(|| RestoreError::UnknownTree(tree.to_owned()))?;
+        let tree = readable(tree, &key, &value)?;
         if tree == TreeId::Meta && key == META_STORE {
             let meta: StoreMeta = decode(tree, &value)?;
             if meta.schema > SCHEMA {
@@ -419,6 +468,39 @@ mod tests {
         }
         assert!(kept > 0 && export.kept.is_empty());
         assert_eq!(export.kept_bytes, 0, "of {kept}");
+    }
+
+    #[test]
+    fn a_record_that_can_not_be_read_is_not_taken() {
+        let dir = TempDir::new().unwrap();
+        let mut restore = Restore::begin(dir.path(), Timestamp(1)).unwrap();
+        let user = encode(TreeId::Users, &UserRecord::default()).unwrap();
+        let cut = user.get(..user.len() - 1).unwrap().to_vec();
+        let longer = [user.as_slice(), &[0]].concat();
+        let good = encode(TreeId::Guesses, &3_u64).unwrap();
+        for (tree, key, value) in [
+            ("users", b"o1".to_vec(), cut),
+            ("users", b"o1".to_vec(), longer),
+            ("users", b"o1".to_vec(), vec![0, 1]),
+            ("users", b"o1".to_vec(), vec![]),
+            ("users", vec![0xff], user.clone()),
+            ("guesses", vec![1, 2], good.clone()),
+            ("audit", 7_u64.to_be_bytes().to_vec(), good.clone()),
+            ("meta", b"link".to_vec(), good.clone()),
+            ("seen", b"wk1".to_vec(), encode(TreeId::Seen, &Timestamp(1)).unwrap()),
+        ] {
+            let named = format!("tree `{tree}`");
+            let refused = restore.add(tree, key.clone(), value.clone()).unwrap_err().to_string();
+            assert!(refused.contains(&named), "{tree} {key:?} {value:?}: {refused}");
+            let mut inspection = Inspection::default();
+            assert_eq!(inspection.add(tree, &key, &value).unwrap_err().to_string(), refused);
+        }
+        let code = restore.add("codes", b"482913".to_vec(), good.clone()).unwrap_err().to_string();
+        assert!(!code.contains("482913"), "{code}");
+        let newer = restore.add("users", b"o1".to_vec(), vec![2, 0]).unwrap_err().to_string();
+        assert!(newer.contains("newer version of kfbind"), "{newer}");
+        restore.add("users", b"o1".to_vec(), user).unwrap();
+        restore.add("guesses", 7_u64.to_be_bytes().to_vec(), good).unwrap();
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::fmt;
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::store::{StoreError, TreeId};
+use super::{
+    META_LINK, META_RATION, META_STORE,
+    store::{StoreError, TreeId},
+};
 use crate::{
     ids::{BindCode, Cursor, ExternalUserId, OpenId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId},
     policy::CodeFormat,
@@ -51,6 +54,35 @@ pub(crate) fn number(tree: TreeId, key: &[u8]) -> Result<u64, StoreError> {
     key.try_into()
         .map(u64::from_be_bytes)
         .map_err(|_| StoreError::BadRecord { tree: tree.name(), why: "its key is no number".to_owned() })
+}
+
+/// Whether this is a record that a store of ours may hold: a key of the tree's form, and a value that can be read.
+pub(crate) fn check(tree: TreeId, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let bad = |why: &str| StoreError::BadRecord { tree: tree.name(), why: why.to_owned() };
+    match tree {
+        TreeId::Outbox | TreeId::Guesses | TreeId::Audit | TreeId::Unreadable => drop(number(tree, key)?),
+        TreeId::Seen if !key.contains(&0) => return Err(bad("its key names no message")),
+        _ => drop(std::str::from_utf8(key).map_err(|_| bad("its key is not UTF-8"))?),
+    }
+    match tree {
+        TreeId::Meta if key == META_STORE => drop(decode::<StoreMeta>(tree, value)?),
+        TreeId::Meta if key == META_LINK => drop(decode::<LinkMeta>(tree, value)?),
+        TreeId::Meta if key == META_RATION => drop(decode::<Vec<Timestamp>>(tree, value)?),
+        // A fact that a later version knows.
+        TreeId::Meta => {}
+        TreeId::Codes => drop(decode::<CodeRecord>(tree, value)?),
+        TreeId::Users => drop(decode::<UserRecord>(tree, value)?),
+        TreeId::Bindings => drop(decode::<BindingRecord>(tree, value)?),
+        TreeId::BindingsByCustomer => drop(decode::<OpenId>(tree, value)?),
+        TreeId::Cursors => drop(decode::<CursorRecord>(tree, value)?),
+        TreeId::Seen => drop(decode::<Timestamp>(tree, value)?),
+        TreeId::Outbox => drop(decode::<OutboxRecord>(tree, value)?),
+        TreeId::Attempts => drop(decode::<CustomerRecord>(tree, value)?),
+        TreeId::Guesses => drop(decode::<u64>(tree, value)?),
+        TreeId::Audit => drop(decode::<AuditRecord>(tree, value)?),
+        TreeId::Unreadable => drop(decode::<(Timestamp, String)>(tree, value)?),
+    }
+    Ok(())
 }
 
 /// Tree `codes`, by the code's stored form.

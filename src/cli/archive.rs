@@ -12,7 +12,7 @@ use std::{
 };
 
 use actors::{
-    archive::{Archive, Restore},
+    archive::{Archive, Inspection, Restore},
     ports::Clock as _,
 };
 use anyhow::{Context as _, bail, ensure};
@@ -63,7 +63,10 @@ pub(super) fn import(config: &Config, from: &Path, said: &mut impl Write) -> any
         || File::open(from).map(BufReader::new).with_context(|| format!("can't read {}", from.display()));
     let about = || format!("importing {}", from.display());
     // The whole file is looked at before anything is written.
-    let (head, _) = read(open()?, |_, _, _| Ok(())).with_context(about)?;
+    let mut inspection = Inspection::default();
+    let (head, _) =
+        read(open()?, |tree, key, value| inspection.add(tree, &key, &value)).with_context(about)?;
+    inspection.finish().with_context(about)?;
     let configured = config.wecom.corp_id.clone();
     if head.corp_id != configured {
         return Err(ArchiveError::OtherCorp { found: head.corp_id, configured }).with_context(about);
