@@ -98,7 +98,7 @@ impl Crowd {
         lengths
     }
 
-    /// A wrong code was sent; answers the minute and the count to be stored for it.
+    /// A wrong code was sent, not in the future; answers the minute and the count to be stored for it.
     pub(crate) fn guessed(&mut self, sent: Timestamp) -> (u64, u64) {
         let minute = sent.0 / 60;
         let count = self.guesses.entry(minute).or_insert(0);

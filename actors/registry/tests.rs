@@ -158,6 +158,22 @@ async fn codes_made_while_our_clock_was_ahead_count_for_no_longer_than_others() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn guesses_that_wecom_dates_far_ahead_make_codes_longer_for_a_day_and_no_longer() {
+    let mut rig = Rig::start().await;
+    for n in 0..101 {
+        rig.says(&format!("wm{n}"), "999999", Timestamp(BEGIN + 300 * DAY));
+    }
+    rig.nudge().await;
+    rig.settled().await;
+    assert!((rig.metric("kfbind_guessing") - 1.0).abs() < 0.1);
+    assert_eq!(rig.new_code("oA").await.code.as_str().len(), 7);
+    rig.clock.advance(DAY + 60);
+    rig.pass(1).await;
+    assert_eq!(rig.new_code("oB").await.code.as_str().len(), 6);
+    assert!(rig.metric("kfbind_guessing").abs() < 0.1, "a day later");
+}
+
+#[tokio::test(start_paused = true)]
 async fn codes_grow_with_the_crowd_and_shrink_again() {
     let rig = Rig::start().await;
     for n in 1..=10 {
