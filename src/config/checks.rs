@@ -70,7 +70,7 @@ pub(super) fn http_address(text: &str) -> Result<String, Fault> {
 pub(super) fn proxy(text: &str) -> Result<SecretString, Fault> {
     let fix = "write it like \"http://10.0.0.5:3128\", \"https://…\" or \"socks5://…\"; in a user's name or password \
                write / as %2F, ? as %3F and # as %23";
-    let url = Url::parse(text).map_err(|error| Fault::new(format!("is not a URL ({error})"), fix))?;
+    let url = url(text, fix)?;
     // As it is written: the parser also takes other spellings, which the HTTP client does not.
     if !["http://", "https://", "socks5://"].iter().any(|start| text.starts_with(start)) {
         return Err(Fault::new("does not begin with http://, https:// or socks5://", fix));
@@ -146,9 +146,10 @@ pub(super) fn aes_key(text: &str) -> Result<SecretString, Fault> {
 }
 
 pub(super) fn secret(text: &str) -> Result<SecretString, Fault> {
-    if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+    // None of WeCom's and WeChat's has others, and what a page or an editor adds often can't be seen.
+    if !text.chars().all(|character| character.is_ascii_graphic()) {
         return Err(Fault::new(
-            "contains white space or a control character",
+            "contains white space, or a character that is not ASCII, perhaps one that can't be seen",
             "paste it again, without anything before or behind it",
         ));
     }
@@ -221,9 +222,17 @@ pub(super) fn placeholders(text: &str, allowed: &[&str]) -> Result<(), Fault> {
     Ok(())
 }
 
+/// The parser drops white space where it finds it; whoever gets the text as it is would not.
+fn url(text: &str, fix: &str) -> Result<Url, Fault> {
+    if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        return Err(Fault::new("contains white space", fix));
+    }
+    Url::parse(text).map_err(|error| Fault::new(format!("is not a URL ({error})"), fix))
+}
+
 fn http_url(text: &str) -> Result<Url, Fault> {
     let fix = "write it like \"https://host\" or \"http://host:port\"";
-    let url = Url::parse(text).map_err(|error| Fault::new(format!("is not a URL ({error})"), fix))?;
+    let url = url(text, fix)?;
     if !["http", "https"].contains(&url.scheme()) {
         return Err(Fault::new(format!("has the scheme {:?}", url.scheme()), fix));
     }
@@ -363,6 +372,31 @@ mod tests {
             ("a b", false),
         ] {
             assert_eq!(token(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_seen_in_a_pasted_secret_is_refused() {
+        for text in
+            ["SECRET ", "\u{200b}SECRET", "SECRET\u{feff}", "SEC\u{ad}RET", "SECRET\u{2028}", "SECRET。"]
+        {
+            let Err(fault) = secret(text) else { panic!("{text:?} was taken") };
+            assert!(!fault.what.contains("SECRET"), "{fault:?}");
+            assert!(token(text).is_err() && webhook_secret(&format!("whsec_{text}")).is_err(), "{text:?}");
+        }
+        assert!(secret("aB3-_+/=.~").is_ok());
+    }
+
+    #[test]
+    fn an_address_with_white_space_in_it_is_refused() {
+        for text in [
+            "https://host/kfid/kfc1 ",
+            " https://host",
+            "https://host\n",
+            "https://ho\tst",
+            "https://host/a b",
+        ] {
+            assert!(api_base(text).is_err() && kf_url(text).is_err() && proxy(text).is_err(), "{text:?}");
         }
     }
 

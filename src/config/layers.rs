@@ -202,7 +202,9 @@ fn read_secret(key: &Key, path: &str) -> Result<Value, Fault> {
             "name a file that holds nothing but the secret",
         ));
     }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
+    // Some editors put it before every text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let line = text.strip_suffix('\n').unwrap_or(text);
     Ok(Value::Text(line.strip_suffix('\r').unwrap_or(line).to_owned()))
 }
 

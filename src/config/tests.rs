@@ -275,6 +275,16 @@ fn files_for_secrets_are_refused_twice_missing_or_for_other_keys() {
 }
 
 #[test]
+fn what_an_editor_put_before_the_text_is_no_part_of_it() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all("\u{feff}SECRET-admin-key-long-enough\r\n".as_bytes()).unwrap();
+    let loaded = good("", &[("KFBIND_ADMIN__API_KEY_FILE", file.path().to_str().unwrap())]);
+    let key = loaded.config.admin.api_key.unwrap();
+    assert_eq!(key.expose_secret(), "SECRET-admin-key-long-enough");
+    good("\u{feff}[server]\nlisten = \"127.0.0.1:0\"", &[]);
+}
+
+#[test]
 fn a_secret_that_is_given_in_place_of_its_file_is_not_printed() {
     for secret in ["SECRET-admin-key-long-enough", "/SECRET+of/base64=", "SECRET/of/base64=", "/SECRET", ""] {
         let problem = only("", &[("KFBIND_ADMIN__API_KEY_FILE", secret)]);
