@@ -17,6 +17,7 @@ use actors::{
 };
 use anyhow::{Context as _, bail, ensure};
 use secrecy::ExposeSecret as _;
+use url::Url;
 
 use crate::{
     app::runtime,
@@ -40,8 +41,8 @@ pub(super) fn export(
 ) -> anyhow::Result<()> {
     let partial = partial_name(out)?;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    // What an earlier attempt left behind may be readable by others.
+    // What is there already, from an earlier attempt or from somebody else, may be readable by others.
+    options.write(true).create_new(true).mode(0o600);
     let _ = fs::remove_file(&partial);
     let file = options.open(&partial).with_context(|| format!("can't write {}", partial.display()))?;
     let written = match url {
@@ -100,7 +101,7 @@ fn fetch(config: &Config, url: &str, (path, file): (&Path, &File)) -> anyhow::Re
     let Some(key) = &config.admin.api_key else {
         bail!("`admin.api_key` is empty: exporting from a running service needs its admin key");
     };
-    let url = format!("{}/api/admin/export", url.trim_end_matches('/'));
+    let url = format!("{}/api/admin/export", service(url)?);
     runtime()?.block_on(async {
         let http = outgoing::client(EXPORT_TIMEOUT, None)?;
         let mut answer = http
@@ -126,10 +127,45 @@ fn fetch(config: &Config, url: &str, (path, file): (&Path, &File)) -> anyhow::Re
     Ok(records)
 }
 
+/// The address of a service, which the errors may show.
+fn service(url: &str) -> anyhow::Result<&str> {
+    let parsed = Url::parse(url).ok().filter(|parsed| ["http", "https"].contains(&parsed.scheme()));
+    let is_bare = |parsed: &Url| {
+        parsed.username().is_empty() && parsed.password().is_none() && parsed.query().is_none()
+    };
+    ensure!(
+        parsed.as_ref().is_some_and(is_bare),
+        "--url is no address of a service: write it like http://127.0.0.1:8080, without a user or a password"
+    );
+    Ok(url.trim_end_matches('/'))
+}
+
 fn partial_name(out: &Path) -> anyhow::Result<PathBuf> {
     let name = out.file_name().with_context(|| format!("{} names no file", out.display()))?;
     ensure!(!out.is_dir(), "{} is a directory: name a file", out.display());
     let mut partial = name.to_owned();
     partial.push(".partial");
     Ok(out.with_file_name(partial))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_service_is_a_bare_one() {
+        for (url, wanted) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("https://bind.example/", "https://bind.example"),
+            ("http://proxy/kfbind/", "http://proxy/kfbind"),
+        ] {
+            assert_eq!(service(url).unwrap(), wanted);
+        }
+        for url in
+            ["", "bind.example", "127.0.0.1:8080", "ftp://host", "http://me:SECRET@host", "http://h?SECRET"]
+        {
+            let error = service(url).unwrap_err().to_string();
+            assert!(error.contains("--url") && !error.contains("SECRET"), "{error}");
+        }
+    }
 }
