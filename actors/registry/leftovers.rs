@@ -6,7 +6,7 @@
 //! log are still there, and sled removes an old one only after the rename. Nothing else is touched here.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::Path,
 };
@@ -14,14 +14,16 @@ use std::{
 const BEGINNING: &str = "snap.";
 const ENDING: &str = ".generating";
 
-/// Removes half-written snapshots, unless another process has the store open and may be writing one: then sled will find
-/// the lock taken, too.
-pub(super) fn clear(path: &Path, database_file: &str) -> io::Result<()> {
+/// Removes half-written snapshots. False where another process has the store open and may be writing one; then the
+/// database must not be opened: that process may end between this look and sled's own, which would find the half.
+pub(super) fn clear(path: &Path, database_file: &str) -> io::Result<bool> {
     // A directory without a database has nothing to mend; whatever else is wrong with it, sled says better.
-    let Ok(file) = File::open(path.join(database_file)) else { return Ok(()) };
+    let Ok(file) = File::open(path.join(database_file)) else { return Ok(true) };
     // The lock that sled takes for as long as it is open. Ours goes with the file.
-    if file.try_lock().is_err() {
-        return Ok(());
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(false),
+        Err(TryLockError::Error(_)) => return Ok(true),
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -32,23 +34,54 @@ pub(super) fn clear(path: &Path, database_file: &str) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::Store;
+    use std::{path::Path, time::Duration};
+
+    use super::{
+        super::store::{Store, StoreError},
+        *,
+    };
+
+    /// Looks at a lock, a millisecond apart, before it counts as held for ever.
+    const LOOKS_MAX: u32 = 10_000;
+
+    /// Opens the store as soon as the threads of the one before have let go of its lock, which takes them a moment.
+    fn opened(path: &Path) -> Store {
+        for _ in 0..LOOKS_MAX {
+            match Store::open(path) {
+                Err(StoreError::Locked(_)) => std::thread::park_timeout(Duration::from_millis(1)),
+                outcome => return outcome.unwrap(),
+            }
+        }
+        panic!("the store is still locked");
+    }
+
+    #[test]
+    fn a_store_that_somebody_has_open_is_not_opened_behind_their_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("db");
+        assert!(clear(folder.path(), "db").unwrap(), "there is none yet");
+        let file = File::create(&database).unwrap();
+        file.lock().unwrap();
+        assert!(!clear(folder.path(), "db").unwrap());
+        file.unlock().unwrap();
+        assert!(clear(folder.path(), "db").unwrap());
+    }
 
     #[test]
     fn a_start_that_was_killed_while_writing_its_snapshot_does_no_harm() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Store::open(folder.path()).unwrap());
+        drop(opened(folder.path()));
         // Names sort behind the real snapshot's; half of one, and an empty one.
         for (name, bytes) in
             [("snap.FFFFFFFFFFFFFFF0.generating", vec![7; 100]), ("snap.FFFFFFFFFFFFFFFF.generating", vec![])]
         {
             std::fs::write(folder.path().join(name), bytes).unwrap();
-            Store::open(folder.path()).unwrap();
+            drop(opened(folder.path()));
             assert!(!folder.path().join(name).exists());
         }
     }

@@ -244,8 +244,11 @@ impl Store {
             sled::Error::Io(source) => StoreError::Unopenable { path: path.to_owned(), source },
             other => StoreError::Database(other),
         };
-        leftovers::clear(path, SLED_DATABASE_FILE)
+        let is_free = leftovers::clear(path, SLED_DATABASE_FILE)
             .map_err(|source| StoreError::Unopenable { path: path.to_owned(), source })?;
+        if !is_free {
+            return Err(StoreError::Locked(path.to_owned()));
+        }
         let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
         let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>();
         Ok(Self { db, trees: trees.map_err(failed)?, path: path.to_owned() })
