@@ -253,7 +253,9 @@ async fn a_store_of_somebody_else_is_refused() {
     let place = TempDir::with_prefix("kfbind-it-").unwrap();
     std::fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
     let program = place.path().join("kfbind");
-    std::fs::copy(env!("CARGO_BIN_EXE_kfbind"), &program).unwrap();
+    // Written by this process, it could not be run as long as a child that another test has just forked holds it open.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_kfbind")).arg(&program).status().unwrap();
+    assert!(copied.success());
     let before = contents(store.path());
     for mode in [0o755, 0o700] {
         std::fs::set_permissions(store.path(), Permissions::from_mode(mode)).unwrap();
