@@ -8,6 +8,7 @@ pub mod policy;
 pub mod ports;
 
 pub mod handles;
+pub mod heap;
 pub mod messages;
 pub mod system;
 pub mod tally;

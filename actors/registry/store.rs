@@ -22,8 +22,11 @@ use super::{
 };
 use crate::durability;
 
-/// Memory that the database may use for cached pages. Its default is 1 GiB.
+/// Memory that cached pages may take. The database's own default is 1 GiB.
 const CACHE_BYTES: u64 = 64 << 20;
+/// The database counts a page as long as it is on the disk; in memory each of its keys and values takes a slot and an
+/// allocation of its own. Measured: 2.2 times as much for the records of all trees as they come, 2.9 for codes alone.
+const CACHE_MEMORY_PERCENT: u64 = 300;
 /// The file by which a directory is known to be the database's.
 const SLED_CONFIG_FILE: &str = "conf";
 /// sled's log, which bears its lock.
@@ -249,7 +252,11 @@ impl Store {
         if !is_free {
             return Err(StoreError::Locked(path.to_owned()));
         }
-        let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
+        let db = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES * 100 / CACHE_MEMORY_PERCENT)
+            .open()
+            .map_err(failed)?;
         let trees = TreeId::ALL.iter().map(|t| db.open_tree(t.name())).collect::<Result<Vec<_>, _>>();
         Ok(Self { db, trees: trees.map_err(failed)?, path: path.to_owned() })
     }

@@ -10,10 +10,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,8 +25,6 @@ use rustix::process::{Resource, Rlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
     sync::oneshot,
     task::JoinSet,
     time::{Instant, timeout},
@@ -37,18 +32,23 @@ use tokio::{
 
 /// Nothing that is waited for takes longer.
 const DEADLINE: Duration = Duration::from_mins(2);
-/// Between the bytes of a slow one.
-const BYTE_EVERY: Duration = Duration::from_secs(1);
 /// Between looks at the memory, and at what is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Over so long the crowd comes in: all in the same moment, they would overflow the kernel's queue.
 const COMES_IN: Duration = Duration::from_secs(10);
-/// A connection that is older is one that the kernel dropped from its queue without telling us.
-const LOST_AFTER: Duration = Duration::from_mins(1);
 /// Connections from one address of ours; each has some 28,000 ports.
 const PER_ADDRESS_MAX: usize = 4_000;
 /// Files of this process beside the crowd's.
 const OTHER_FILES: usize = 500;
+/// What a connection may cost the service: it buffers 16 KiB at most, and these have sent next to nothing.
+const BYTES_EACH_MAX: usize = 32 << 10;
+/// Files that the service may hold beyond those of before: connections of those who bind come and go.
+const FILES_LEFT_MAX: usize = 20;
+
+#[path = "connections/crowd.rs"]
+mod crowd;
+
+use crowd::{Habit, Sitting, sit};
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -108,7 +108,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs it; an error where a binding did not come about or a connection stayed for ever.
+/// Runs it; an error where a binding did not come about, a connection stayed for ever, was answered otherwise than it
+/// should be or cost too much, or files stayed open.
 pub(crate) async fn run(crowd: &Crowd) -> anyhow::Result<Outcome> {
     let wanted = crowd.idle + crowd.slow;
     raise_file_limit(wanted + OTHER_FILES)?;
@@ -155,16 +156,22 @@ pub(crate) async fn run(crowd: &Crowd) -> anyhow::Result<Outcome> {
     let mut files_left = usize::MAX;
     until("the service has closed what the crowd left", || {
         files_left = open_now()?;
-        Ok(files_left <= 20) // The bindings' own connections come and go.
+        Ok(files_left <= FILES_LEFT_MAX)
     })
     .await?;
     stage.bind("afterwards").await?;
+    let surprises = sitting.surprises();
+    ensure!(surprises.is_empty(), "answered otherwise than they should be: {surprises:?}");
+    let ended = sitting.ended();
+    ensure!(ended > crowd.idle, "{ended} connections were ended: some sat for longer than the time-outs");
     took.sort_unstable();
     alone.sort_unstable();
     let median = |sorted: &[Duration]| sorted.get(sorted.len() / 2).map_or(0, Duration::as_millis);
+    let bytes_each = with_kib.saturating_sub(before_kib) * 1024 / open.max(1);
+    ensure!(bytes_each <= BYTES_EACH_MAX, "a connection costs {bytes_each} bytes");
     Ok(Outcome {
         open,
-        ended: sitting.ended.load(Ordering::Relaxed),
+        ended,
         bindings: took.len(),
         median_ms: median(&took),
         slowest_ms: took.last().map_or(0, Duration::as_millis),
@@ -195,78 +202,6 @@ async fn until(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> a
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Ok(())
-}
-
-// ---- The crowd ----------------------------------------------------------------------------------------------------
-
-/// What all connections of the crowd share.
-#[derive(Debug, Default)]
-struct Sitting {
-    over: AtomicBool,
-    ended: AtomicUsize,
-}
-
-/// What a connection does until the service ends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Habit {
-    /// Never sends anything.
-    Silent,
-    /// Asks once, and stays.
-    OneRequest,
-    /// Sends a head by the byte.
-    SlowHead,
-    /// Sends a head, and then a body by the byte.
-    SlowBody,
-}
-
-/// Sits there, and comes again when it is shown the door.
-async fn sit(sitting: &Sitting, source: Ipv4Addr, service: SocketAddr, habit: Habit) {
-    while !sitting.over.load(Ordering::Relaxed) {
-        match open(source, service).await {
-            Ok(stream) => {
-                // Whatever ends it, an answer, a close or a reset: it was the service.
-                if timeout(LOST_AFTER, behave(stream, habit)).await.is_ok() {
-                    sitting.ended.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
-        }
-    }
-}
-
-async fn open(source: Ipv4Addr, service: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    // Else thousands of ports that have just been left would be out of reach for a minute.
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((source, 0)))?;
-    socket.connect(service).await
-}
-
-async fn behave(mut stream: TcpStream, habit: Habit) -> std::io::Result<()> {
-    let (at_once, slowly): (&[u8], &[u8]) = match habit {
-        Habit::Silent => (b"", b""),
-        Habit::OneRequest => (b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b""),
-        Habit::SlowHead => (b"", b"POST /api/login HTTP/1.1\r\nhost: a-very-long-name.example\r\nx-more: "),
-        Habit::SlowBody => (
-            b"POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\n\r\n",
-            b"{\"code\":\"one byte after the other, and never the last one of them all",
-        ),
-    };
-    stream.write_all(at_once).await?;
-    let (mut answers, mut requests) = stream.split();
-    let mut buffer = [0; 512];
-    let mut rest = slowly.iter().cycle().take(if slowly.is_empty() { 0 } else { usize::MAX });
-    loop {
-        match timeout(BYTE_EVERY, answers.read(&mut buffer)).await {
-            Ok(Ok(0)) => return Ok(()),
-            Ok(answer) => drop(answer?),
-            Err(_) => {
-                if let Some(byte) = rest.next() {
-                    requests.write_all(&[*byte]).await?;
-                }
-            }
-        }
-    }
 }
 
 // ---- The service and its world ------------------------------------------------------------------------------------

@@ -17,9 +17,11 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use connections::Crowd;
 use report::{Failure, Report};
 
+mod ballast;
 mod connections;
 mod disk;
 mod faults;
+mod growth;
 mod kill;
 mod line;
 mod person;

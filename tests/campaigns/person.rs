@@ -4,11 +4,12 @@
 //! The model here is written from the contract, not from the service's rules. One thing after the other, so that each
 //! step has one right outcome; many such people at once make the load.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kfbind::sim::Customer;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     line::{Ask, eventually},
@@ -107,6 +108,7 @@ impl Person {
                 self.says(c, talk);
                 Ok(())
             }
+            _ if draw < 96 => self.hangs_up(p).await,
             _ => self.looks(p).await,
         }
     }
@@ -171,6 +173,17 @@ impl Person {
         }
         self.town.report.checked("views as promised");
         Ok(())
+    }
+
+    /// Hangs up on a long poll half-way; that must change nothing.
+    async fn hangs_up(&mut self, p: usize) -> Result<(), Failure> {
+        let half_way = Duration::from_millis(self.rng.random_range(1..60));
+        let phone = &self.phones[p];
+        let path = format!("/api/binding?wait=20&since={}", phone.version);
+        let ask = Ask { method: "GET", path: &path, bearer: Some(&phone.session), body: None };
+        let hung_up = timeout(half_way, self.town.line.once(ask)).await.is_err();
+        self.town.report.happened_times("long polls hung up on", u64::from(hung_up));
+        self.looks(p).await
     }
 
     /// Waits until the status is this; the one before is the only other that may be seen.

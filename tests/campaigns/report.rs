@@ -19,6 +19,8 @@ pub(crate) enum Breach {
     Stuck,
     /// The service did not come up again, or not down in order.
     FailedOpen,
+    /// It takes more from the machine than what it keeps explains.
+    Grew,
 }
 
 /// A broken promise, in words.

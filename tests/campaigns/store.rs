@@ -2,12 +2,17 @@
 //!
 //! Knows `data/README.md` and nothing else.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::Path,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
+    growth::Census,
     person::Sum,
     report::{Breach, Failure, Report},
     service::kfbind,
@@ -28,8 +33,10 @@ pub(crate) fn compare(
     sum: &Sum,
     report: &Report,
 ) -> Result<(), Failure> {
-    let file = folder.join("export.ndjson");
-    let trees = export(environment, &file)?;
+    let mut trees = Trees::new();
+    export(environment, &folder.join("export.ndjson"), |tree, key, value| {
+        trees.entry(tree.to_owned()).or_default().push((key, value));
+    })?;
     let bindings = mirrored(&trees)?;
     let mut promised = sum.bindings.clone();
     promised.sort();
@@ -60,27 +67,44 @@ pub(crate) fn compare(
     Ok(())
 }
 
-fn export(environment: &[(String, String)], file: &Path) -> Result<Trees, Failure> {
+/// How many records the store of a stopped service holds in each tree, and the bytes of their keys and values.
+pub(crate) fn census(environment: &[(String, String)], folder: &Path) -> Result<Census, Failure> {
+    let mut census = Census::new();
+    export(environment, &folder.join("census.ndjson"), |tree, key, value| {
+        let (records, bytes) = census.entry(tree.to_owned()).or_default();
+        *records += 1;
+        *bytes += (key.len() + value.len()) as u64;
+    })?;
+    Ok(census)
+}
+
+/// Exports the store of a stopped service, and hands each record to `take`.
+fn export(
+    environment: &[(String, String)],
+    file: &Path,
+    mut take: impl FnMut(&str, Vec<u8>, Vec<u8>),
+) -> Result<(), Failure> {
     let failed = |what: String| Failure::new(Breach::FailedOpen, format!("exporting: {what}"));
+    let io_failed = |error: std::io::Error| failed(error.to_string());
     let file_text = file.display().to_string();
     let output =
         kfbind(&["export", "--out", &file_text], environment).output().map_err(|e| failed(e.to_string()))?;
     if output.status.code() != Some(0) {
         return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
-    let mut trees = Trees::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).map_err(|error| failed(error.to_string()))?;
+    let lines = BufReader::new(std::fs::File::open(file).map_err(io_failed)?).lines();
+    for line in lines {
+        let line: Value =
+            serde_json::from_str(&line.map_err(io_failed)?).map_err(|error| failed(error.to_string()))?;
         // The first and the last line are no records.
         let Some(tree) = line["tree"].as_str() else { continue };
         let bytes = |name: &str| line[name].as_str().and_then(|text| STANDARD.decode(text).ok());
         let (Some(key), Some(value)) = (bytes("key"), bytes("value")) else {
             return Err(failed(format!("a record that can't be read: {line}")));
         };
-        trees.entry(tree.to_owned()).or_default().push((key, value));
+        take(tree, key, value);
     }
-    Ok(trees)
+    std::fs::remove_file(file).map_err(io_failed)
 }
 
 /// The bindings as (openid, customer, since when), which must be the same pairs from either side.

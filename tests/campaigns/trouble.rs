@@ -9,14 +9,21 @@ use rand::{RngExt as _, rngs::StdRng};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::sleep,
+    net::{TcpSocket, TcpStream},
+    time::{sleep, timeout},
 };
 
-use crate::{report::Failure, service::Service, world::World};
+use crate::{
+    report::Failure,
+    service::Service,
+    world::{ADMIN_KEY, World},
+};
 
 /// How far a clock jumps, in milliseconds.
 const JUMP_MS: i64 = 3_600_000;
+/// What the kernel takes in for a client that doesn't read, in bytes; and how often such a one asks.
+const UNREAD_BYTES: u32 = 4096;
+const UNREAD_ANSWERS: usize = 200;
 /// The interfaces that a binding needs.
 const APIS: [Api; 5] = [Api::GetToken, Api::SyncMsg, Api::SendMsg, Api::CustomerBatchGet, Api::Code2Session];
 
@@ -191,7 +198,8 @@ pub(crate) fn nudges(world: &World, count: usize) {
     }
 }
 
-/// Some send half of a head, some half of a body, some shut their side, some leave in the middle.
+/// Some send half of a head, some half of a body, some shut their side, some leave in the middle, some never read what
+/// they asked for.
 async fn clients_misbehave(world: &World, length: Duration) {
     let Some(address) =
         world.town.line.base().and_then(|base| Some(base.strip_prefix("http://")?.to_owned()))
@@ -214,9 +222,30 @@ async fn clients_misbehave(world: &World, length: Duration) {
             open.push(stream);
         }
     }
+    for number in 0..4 {
+        if let Some(stream) = never_reads(&address, number % 2 == 0).await {
+            world.town.report.happened("answers that nobody reads");
+            open.push(stream);
+        }
+    }
     sleep(length).await;
     // One of them has been there all the time and now wants to know.
     if let Some(stream) = open.first_mut() {
         let _ = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut [0; 64])).await;
     }
+}
+
+/// Asks for a whole export or again and again for the metrics, and reads no answer.
+async fn never_reads(address: &str, export: bool) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_recv_buffer_size(UNREAD_BYTES).ok()?;
+    let mut stream = socket.connect(address.parse().ok()?).await.ok()?;
+    let requests = if export {
+        format!("GET /api/admin/export HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n")
+    } else {
+        "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(UNREAD_ANSWERS)
+    };
+    // Once no answer goes out no request goes in.
+    let _ = timeout(Duration::from_millis(50), stream.write_all(requests.as_bytes())).await;
+    Some(stream)
 }

@@ -3,7 +3,7 @@
 /// Who may import whom. A row stands for a module and all below it; the longest row that fits counts. On the right
 /// are the beginnings of paths. A module may always name itself, and one without a row names nobody.
 pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
-    ("main", &["cli", "config::Environment"]),
+    ("main", &["actors::heap", "cli", "config::Environment"]),
     (
         "cli",
         &[
