@@ -15,7 +15,7 @@ use crate::{
         IssueRequest, KfSyncMessage, NotifierMessage, Refusal, RegistryMessage, SyncReport, UnbindBy,
         UnbindRequest,
     },
-    ports::Clock,
+    ports::{Clock, WeCom},
     registry::{
         SCHEMA, StoreError,
         changes::{Changes, Woken},
@@ -25,10 +25,12 @@ use crate::{
 };
 
 mod calls;
+mod ways;
 
 pub use calls::CALLS_MAX;
 pub(crate) use calls::Calls;
 use calls::Question;
+pub use ways::StaffRefusal;
 
 /// How long the callback actor may take: WeCom waits five seconds.
 const DELIVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -93,6 +95,7 @@ pub(crate) struct Inside {
     pub(crate) registry: ActorRef<RegistryMessage>,
     pub(crate) reader: Reader,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) wecom: Arc<dyn WeCom>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tally: Tally,
     pub(crate) instance_key: [u8; 32],

@@ -48,6 +48,10 @@ text_id! {
     OpenId
 }
 text_id! {
+    /// An employee, within the corp.
+    UserId
+}
+text_id! {
     /// The same person across all apps of one WeChat Open Platform account.
     UnionId
 }
@@ -87,6 +91,47 @@ impl fmt::Debug for BindCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BindCode({} characters)", self.0.len())
     }
+}
+
+macro_rules! hidden_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text, to the letter.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({} bytes)", stringify!($name), self.0.len())
+            }
+        }
+    };
+}
+
+hidden_id! {
+    /// What a kf link or a card carries: binds whoever comes with it, once. `Debug` hides it.
+    Ticket
+}
+hidden_id! {
+    /// What a tap on a menu item says: the answer to one question. `Debug` hides it.
+    MenuId
+}
+hidden_id! {
+    /// Lets us speak first to whoever has just entered, once, within 20 s. `Debug` hides it.
+    WelcomeCode
 }
 
 /// The permission in a callback that lifts the limit on pulling; valid ten minutes from `created_at`.

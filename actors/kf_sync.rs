@@ -14,18 +14,20 @@ use crate::{
     alarm::Alarm,
     beside::tell,
     ids::{OpenKfId, Timestamp},
-    messages::{CursorState, KfLink, KfSyncMessage, PageCommit, PageFate, RegistryMessage},
+    messages::{CursorState, KfLink, KfSyncMessage, Learned, PageCommit, PageFate, RegistryMessage},
     policy::SyncPolicy,
     ports::{CallError, Clock, Entropy, Page, PullRequest, WeCom},
     tally::{Tally, count},
 };
 
 mod account;
+mod learning;
 mod ration;
 mod schedule;
 mod served;
 
 use account::{Phase, Position};
+use learning::learn;
 use ration::Ration;
 use schedule::Schedule;
 use served::Served;
@@ -213,9 +215,18 @@ impl KfSyncState {
                     is_empty: page.messages.is_empty() && page.unreadable.is_empty(),
                     cursor: page.next_cursor.clone(),
                 };
-                let commit = PageCommit { account: id.clone(), page, sync_token: account.sync_token.clone() };
+                let mut commit = PageCommit {
+                    account: id.clone(),
+                    page,
+                    sync_token: account.sync_token.clone(),
+                    learned: Learned::default(),
+                };
                 let (registry, id) = (self.registry.clone(), id.clone());
+                let wecom = self.served.learns().then(|| Arc::clone(&self.wecom));
                 tell(myself, async move {
+                    if let Some(wecom) = wecom {
+                        commit.learned = learn(wecom.as_ref(), &registry, &commit.page).await;
+                    }
                     let done =
                         call_t!(registry, RegistryMessage::CommitPage, COMMIT_TIMEOUT_MS, Box::new(commit));
                     let outcome = matches!(done, Ok(Ok(()))).then_some(fate);

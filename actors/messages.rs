@@ -17,15 +17,22 @@
 
 use ractor::RpcReplyPort;
 
+mod pages;
 mod views;
+mod ways;
 
+pub use pages::{CursorState, Learned, OnPage, PageCommit, Wanted};
 pub use views::{
-    ArchiveRecord, BindingInfo, BindingPage, BindingQuery, BindingStatus, BindingView, PendingCode,
+    ArchiveRecord, BindingInfo, BindingPage, BindingQuery, BindingStatus, BindingView, KfLink, PendingCode,
+};
+pub use ways::{
+    IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffCustomer, StaffTicketRequest,
+    TicketFacts, TicketOutcome, TicketRefusal, TicketRequest, TicketView,
 };
 
 use crate::{
-    ids::{Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId},
-    ports::{CallError, CallbackEvent, KfAccount, Page, Profile, Reply},
+    ids::{Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId, WelcomeCode},
+    ports::{CallError, CallbackEvent, KfAccount, Notice, Page, Profile, Reply},
 };
 
 // ---- Callback ---------------------------------------------------------------------------------------------------
@@ -111,15 +118,6 @@ pub struct PageFate {
     pub cursor: Option<Cursor>,
 }
 
-/// The link to a kf account, as the mini program shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KfLink {
-    /// What to open.
-    pub url: String,
-    /// The account behind it, if known.
-    pub account: Option<OpenKfId>,
-}
-
 /// What kf-sync knows.
 #[derive(Clone, Debug, Default)]
 pub struct SyncReport {
@@ -151,6 +149,20 @@ pub enum RegistryMessage {
     Unbind(UnbindRequest, RpcReplyPort<Result<bool, Refusal>>),
     /// Lift a customer's lock and forget the wrong codes. Answers whether there was anything.
     LiftLock(ExternalUserId, RpcReplyPort<Result<bool, Refusal>>),
+    /// A user has logged in with this unionid.
+    Meet(OpenId, UnionId, RpcReplyPort<Result<(), Refusal>>),
+    /// Whom a ticket would bind, for this user.
+    LookAtTicket(TicketRequest, RpcReplyPort<Result<Result<TicketFacts, TicketRefusal>, Refusal>>),
+    /// Bind by a ticket.
+    RedeemTicket(TicketRequest, RpcReplyPort<Result<Result<(), TicketRefusal>, Refusal>>),
+    /// A user is about to open the chat.
+    OpenIntent(OpenId, Option<UnionId>, RpcReplyPort<Result<IntentOutcome, Refusal>>),
+    /// Make a ticket for an employee's card.
+    MakeTicket(StaffTicketRequest, RpcReplyPort<Result<IssuedTicket, Refusal>>),
+    /// Bind by a code that an employee typed.
+    BindForStaff(StaffBindRequest, RpcReplyPort<Result<StaffBindOutcome, Refusal>>),
+    /// Which of the customers on a page WeCom should be asked about before it is decided.
+    Wanting(Vec<OnPage>, RpcReplyPort<Wanted>),
     /// Decide a page's messages, and keep effects, answers and cursor together.
     CommitPage(Box<PageCommit>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep what WeCom tells of customers.
@@ -170,8 +182,10 @@ pub enum RegistryMessage {
         /// The entries.
         reply: RpcReplyPort<Vec<OutboxEntry>>,
     },
-    /// These outbox entries are done with.
-    Settle(Vec<u64>),
+    /// This outbox entry is about to be done, by a call that knows no repeat.
+    Begin(u64, RpcReplyPort<Result<(), Refusal>>),
+    /// These outbox entries are done with, and how they ended.
+    Settle(Vec<(u64, Settlement)>),
     /// Tell this actor whenever the outbox has grown.
     Subscribe(ractor::ActorRef<NotifierMessage>),
     /// Begin an export of the whole store as it is now; its id, or `None` while too many are under way.
@@ -241,24 +255,13 @@ pub enum UnbindBy {
     Admin,
 }
 
-/// See [`RegistryMessage::Cursor`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CursorState {
-    /// Where the next page begins; `None` = the oldest message that WeCom keeps.
-    pub cursor: Option<Cursor>,
-    /// The newest sync token, live or not.
-    pub sync_token: Option<SyncToken>,
-}
-
-/// See [`RegistryMessage::CommitPage`].
-#[derive(Clone, Debug)]
-pub struct PageCommit {
-    /// The account that was pulled.
-    pub account: OpenKfId,
-    /// The page.
-    pub page: Page,
-    /// The newest sync token, kept with the cursor.
-    pub sync_token: Option<SyncToken>,
+/// How an outbox entry ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Done, or given up without consequences.
+    Done,
+    /// It did not happen, or nobody knows: a question is asked again, a customer is moved again, at the next message.
+    NotDone,
 }
 
 // ---- Notifier ---------------------------------------------------------------------------------------------------
@@ -278,9 +281,55 @@ pub struct OutboxEntry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutboxTask {
     /// Say this. `{nickname}` may still stand in the text.
-    Reply(Reply),
+    Say(Box<Say>),
     /// Find out who this customer is.
     Profile(ExternalUserId),
+    /// Bring a person to this customer.
+    HandOver(HandOver),
+    /// Send this subscribe message; `{nickname}` may still stand in it.
+    Notify(Box<Notify>),
+}
+
+/// See [`OutboxTask::Say`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// What, to whom.
+    pub reply: Reply,
+    /// The event's own right to speak.
+    pub welcome: Option<Welcome>,
+    /// Whether an attempt by that right was begun: then it may have been said.
+    pub begun: bool,
+}
+
+/// The right to speak that comes with an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The right.
+    pub code: WelcomeCode,
+    /// When the customer entered; it lasts 20 s from then.
+    pub entered_at: Timestamp,
+}
+
+/// See [`OutboxTask::HandOver`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandOver {
+    /// In which account.
+    pub account: OpenKfId,
+    /// Who.
+    pub customer: ExternalUserId,
+    /// When the message was sent that it is about.
+    pub sent: Timestamp,
+}
+
+/// See [`OutboxTask::Notify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// What, to whom.
+    pub notice: Notice,
+    /// Whose name is meant.
+    pub customer: ExternalUserId,
+    /// Whether an attempt was begun: then it may have been sent.
+    pub begun: bool,
 }
 
 /// To the notifier actor.
@@ -294,6 +343,13 @@ pub enum NotifierMessage {
     Sent {
         /// Whose.
         customer: ExternalUserId,
+        /// How.
+        attempt: Attempt,
+    },
+    /// To itself: an attempt at a subscribe message has ended.
+    Notified {
+        /// The entry.
+        seq: u64,
         /// How.
         attempt: Attempt,
     },
@@ -319,6 +375,8 @@ pub enum Attempt {
     Done,
     /// Never going to work, for this reason (a label of the metric).
     GivenUp(&'static str),
+    /// It may have happened or not, and must not be tried again.
+    Unknown,
     /// Perhaps later.
     Later(CallError),
 }

@@ -1,8 +1,9 @@
-//! The notifier actor does at WeCom what the registry's outbox holds: answers in the chat, questions about names.
+//! The notifier actor does at WeCom and WeChat what the registry's outbox holds: answers and questions in the chat,
+//! customers moved to a person, names asked for, subscribe messages.
 //!
 //! In order per customer, a few at a time; tried again with back-off, given up by rule, struck from the outbox when
-//! done. After a crash it begins with whatever the outbox still holds: an answer's id makes a repeat harmless. What
-//! to say was decided before; this only says it.
+//! done. After a crash it begins with whatever the outbox still holds: an answer's id makes a repeat harmless, and
+//! what knows no repeat is marked before it is tried. What to do was decided before; this only does it.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -18,14 +19,17 @@ use crate::{
     backoff::Backoff,
     beside::tell,
     ids::ExternalUserId,
-    messages::{Attempt, NotifierMessage, OutboxEntry, OutboxTask, RegistryMessage},
-    ports::{CallError, Clock, Entropy, WeCom},
+    messages::{Attempt, NotifierMessage, OutboxEntry, OutboxTask, RegistryMessage, Settlement},
+    policy::Handover,
+    ports::{CallError, Clock, Entropy, MiniProgram, WeCom},
     tally::{Tally, count},
 };
 
 mod attempt;
+mod moving;
 
-use attempt::{deliver, look_up};
+use attempt::{Outside, look_up, notify, say};
+use moving::{Turns, hand_over};
 
 /// Answers on their way at once: WeCom allows about five calls of one API.
 const SENDS_MAX: usize = 4;
@@ -49,6 +53,8 @@ pub(crate) struct Notifier;
 pub(crate) struct NotifierOptions {
     pub(crate) registry: ActorRef<RegistryMessage>,
     pub(crate) wecom: Arc<dyn WeCom>,
+    pub(crate) mini_program: Arc<dyn MiniProgram>,
+    pub(crate) handover: Handover,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) tally: Tally,
@@ -56,8 +62,7 @@ pub(crate) struct NotifierOptions {
 
 /// What it holds.
 pub(crate) struct NotifierState {
-    registry: ActorRef<RegistryMessage>,
-    wecom: Arc<dyn WeCom>,
+    outside: Arc<Outside>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tally: Tally,
@@ -68,7 +73,8 @@ pub(crate) struct NotifierState {
     may_have_more: bool,
     queues: HashMap<ExternalUserId, Queue>,
     sending: usize,
-    lookups: Lookups,
+    lookups: Aside,
+    notices: Aside,
     /// No call before this: WeCom limits them.
     paused_until: Option<Instant>,
     alarm: Alarm,
@@ -84,9 +90,9 @@ struct Queue {
     due_at: Option<Instant>,
 }
 
-/// The customers whose names are wanted.
+/// Entries that are done beside the chats: names that are wanted, subscribe messages.
 #[derive(Default)]
-struct Lookups {
+struct Aside {
     wanted: BTreeMap<u64, OutboxEntry>,
     is_busy: bool,
     failures: u32,
@@ -106,8 +112,14 @@ impl Actor for Notifier {
         // What a former process left is there without anybody saying so.
         myself.cast(NotifierMessage::OutboxGrew)?;
         Ok(NotifierState {
-            registry: options.registry,
-            wecom: options.wecom,
+            outside: Arc::new(Outside {
+                registry: options.registry,
+                wecom: options.wecom,
+                mini_program: options.mini_program,
+                clock: Arc::clone(&options.clock),
+                handover: options.handover,
+                turns: Turns::default(),
+            }),
             clock: options.clock,
             entropy: options.entropy,
             tally: options.tally,
@@ -116,7 +128,8 @@ impl Actor for Notifier {
             may_have_more: false,
             queues: HashMap::new(),
             sending: 0,
-            lookups: Lookups::default(),
+            lookups: Aside::default(),
+            notices: Aside::default(),
             paused_until: None,
             alarm: Alarm::default(),
             draining: None,
@@ -134,6 +147,7 @@ impl Actor for Notifier {
             NotifierMessage::OutboxGrew => state.may_have_more = true,
             NotifierMessage::Loaded(entries) => state.loaded(entries),
             NotifierMessage::Sent { customer, attempt } => state.sent(&customer, attempt, now)?,
+            NotifierMessage::Notified { seq, attempt } => state.notified(seq, attempt, now)?,
             NotifierMessage::LookedUp { seqs, attempt } => state.looked_up(seqs, attempt, now)?,
             NotifierMessage::Tick => state.alarm.rang(now),
             NotifierMessage::Drain(reply) => state.draining = Some(reply),
@@ -143,6 +157,7 @@ impl Actor for Notifier {
             state.start_what_is_due(&myself, now);
         } else if state.sending == 0
             && !state.lookups.is_busy
+            && !state.notices.is_busy
             && let Some(reply) = state.draining.take()
         {
             let _ = reply.send(());
@@ -154,7 +169,9 @@ impl Actor for Notifier {
 
 impl NotifierState {
     fn held(&self) -> usize {
-        self.lookups.wanted.len() + self.queues.values().map(|queue| queue.entries.len()).sum::<usize>()
+        self.lookups.wanted.len()
+            + self.notices.wanted.len()
+            + self.queues.values().map(|queue| queue.entries.len()).sum::<usize>()
     }
 
     fn loaded(&mut self, entries: Option<Vec<OutboxEntry>>) {
@@ -166,12 +183,19 @@ impl NotifierState {
         self.may_have_more |= entries.len() == LOAD_MAX;
         for entry in entries {
             self.from = self.from.max(entry.seq + 1);
-            match &entry.task {
-                OutboxTask::Reply(reply) => {
-                    self.queues.entry(reply.customer.clone()).or_default().entries.push_back(entry);
+            let customer = match &entry.task {
+                OutboxTask::Say(say) => say.reply.customer.clone(),
+                OutboxTask::HandOver(move_) => move_.customer.clone(),
+                OutboxTask::Profile(_) => {
+                    self.lookups.wanted.insert(entry.seq, entry);
+                    continue;
                 }
-                OutboxTask::Profile(_) => drop(self.lookups.wanted.insert(entry.seq, entry)),
-            }
+                OutboxTask::Notify(_) => {
+                    self.notices.wanted.insert(entry.seq, entry);
+                    continue;
+                }
+            };
+            self.queues.entry(customer).or_default().entries.push_back(entry);
         }
     }
 
@@ -186,11 +210,13 @@ impl NotifierState {
             self.send_what_is_due(myself, now);
             self.look_up_what_is_due(myself, now);
         }
+        // WeChat is another host with limits of its own.
+        self.notify_what_is_due(myself, now);
         self.set_alarm(myself, now);
     }
 
     fn load(&self, myself: &ActorRef<NotifierMessage>) {
-        let (registry, from) = (self.registry.clone(), self.from);
+        let (registry, from) = (self.outside.registry.clone(), self.from);
         tell(myself, async move {
             let build = |reply| RegistryMessage::Outbox { from, limit: LOAD_MAX, reply };
             NotifierMessage::Loaded(call_t!(registry, build, REGISTRY_TIMEOUT_MS).ok())
@@ -203,18 +229,24 @@ impl NotifierState {
                 break;
             }
             let is_due = !queue.is_sending && queue.due_at.is_none_or(|at| at <= now);
-            let Some(OutboxEntry { task: OutboxTask::Reply(reply), .. }) = queue.entries.front() else {
-                continue;
-            };
-            if !is_due {
-                continue;
-            }
+            let Some(entry) = queue.entries.front().filter(|_| is_due) else { continue };
             queue.is_sending = true;
             self.sending += 1;
-            let (wecom, reply, customer) = (Arc::clone(&self.wecom), reply.clone(), customer.clone());
-            tell(myself, async move {
-                NotifierMessage::Sent { customer, attempt: deliver(wecom.as_ref(), reply).await }
-            });
+            let (outside, customer) = (Arc::clone(&self.outside), customer.clone());
+            match entry.task.clone() {
+                OutboxTask::Say(what) => {
+                    let (seq, is_first_try) = (entry.seq, queue.failures == 0);
+                    tell(myself, async move {
+                        let attempt = say(&outside, seq, *what, is_first_try).await;
+                        NotifierMessage::Sent { customer, attempt }
+                    });
+                }
+                OutboxTask::HandOver(what) => tell(myself, async move {
+                    NotifierMessage::Sent { customer, attempt: hand_over(&outside, &what).await }
+                }),
+                // These have queues of their own.
+                OutboxTask::Profile(_) | OutboxTask::Notify(_) => {}
+            }
         }
     }
 
@@ -231,9 +263,26 @@ impl NotifierState {
                 customers.push(customer.clone());
             }
         }
-        let (wecom, registry) = (Arc::clone(&self.wecom), self.registry.clone());
+        let outside = Arc::clone(&self.outside);
         tell(myself, async move {
-            NotifierMessage::LookedUp { seqs, attempt: look_up(wecom.as_ref(), &registry, customers).await }
+            NotifierMessage::LookedUp { seqs, attempt: look_up(&outside, customers).await }
+        });
+    }
+
+    fn notify_what_is_due(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
+        let notices = &mut self.notices;
+        if notices.is_busy || notices.due_at.is_some_and(|at| now < at) {
+            return;
+        }
+        let Some((seq, OutboxTask::Notify(what))) =
+            notices.wanted.first_key_value().map(|(seq, entry)| (*seq, entry.task.clone()))
+        else {
+            return;
+        };
+        notices.is_busy = true;
+        let outside = Arc::clone(&self.outside);
+        tell(myself, async move {
+            NotifierMessage::Notified { seq, attempt: notify(&outside, seq, *what).await }
         });
     }
 
@@ -248,9 +297,10 @@ impl NotifierState {
         let Some(queue) = self.queues.get_mut(customer) else { return Ok(()) };
         queue.is_sending = false;
         let age_s = queue.entries.front().map_or(0, |entry| wall.since(entry.created_at));
-        let result = match attempt {
-            Attempt::Done => "sent",
-            Attempt::GivenUp(result) => result,
+        let (result, settlement) = match attempt {
+            Attempt::Done => ("sent", Settlement::Done),
+            Attempt::GivenUp(result) => (result, Settlement::NotDone),
+            Attempt::Unknown => ("unknown", Settlement::NotDone),
             Attempt::Later(error) if age_s < GIVE_UP_AFTER_S => {
                 queue.failures += 1;
                 let wait = RETRY.wait(queue.failures, self.entropy.as_ref());
@@ -258,20 +308,41 @@ impl NotifierState {
                 if let CallError::Throttled { wait, .. } = &error {
                     self.paused_until = self.paused_until.max(Some(now + *wait));
                 }
-                tracing::warn!(%customer, %error, "an answer could not be sent; it is tried again");
+                tracing::warn!(%customer, %error, "something for a customer could not be done; it is tried again");
                 return Ok(());
             }
-            Attempt::Later(_) => "gave_up",
+            Attempt::Later(_) => ("gave_up", Settlement::NotDone),
         };
-        count(&self.tally.replies, "result", result);
         queue.failures = 0;
         queue.due_at = None;
         let done = queue.entries.pop_front();
         if queue.entries.is_empty() {
             self.queues.remove(customer);
         }
-        let seqs = done.into_iter().map(|entry| entry.seq).collect();
-        Ok(self.registry.cast(RegistryMessage::Settle(seqs))?)
+        let Some(done) = done else { return Ok(()) };
+        if matches!(done.task, OutboxTask::Say(_)) {
+            count(&self.tally.replies, "result", result);
+        }
+        Ok(self.outside.registry.cast(RegistryMessage::Settle(vec![(done.seq, settlement)]))?)
+    }
+
+    fn notified(&mut self, seq: u64, attempt: Attempt, now: Instant) -> Result<(), ActorProcessingErr> {
+        let wall = self.clock.now();
+        let notices = &mut self.notices;
+        notices.is_busy = false;
+        if let Attempt::Later(error) = attempt {
+            let age_s = notices.wanted.get(&seq).map_or(0, |entry| wall.since(entry.created_at));
+            if age_s < GIVE_UP_AFTER_S {
+                notices.failures += 1;
+                notices.due_at = Some(now + RETRY.wait(notices.failures, self.entropy.as_ref()));
+                tracing::warn!(%error, "a subscribe message could not be sent; it is tried again");
+                return Ok(());
+            }
+        }
+        notices.failures = 0;
+        notices.due_at = None;
+        notices.wanted.remove(&seq);
+        Ok(self.outside.registry.cast(RegistryMessage::Settle(vec![(seq, Settlement::Done)]))?)
     }
 
     fn looked_up(
@@ -303,16 +374,19 @@ impl NotifierState {
         for seq in &done {
             lookups.wanted.remove(seq);
         }
-        Ok(self.registry.cast(RegistryMessage::Settle(done))?)
+        let done = done.into_iter().map(|seq| (seq, Settlement::Done)).collect();
+        Ok(self.outside.registry.cast(RegistryMessage::Settle(done))?)
     }
 
     fn set_alarm(&mut self, myself: &ActorRef<NotifierMessage>, now: Instant) {
         let queues = self.queues.values().filter(|queue| !queue.is_sending).filter_map(|queue| queue.due_at);
         let lookups =
             self.lookups.due_at.filter(|_| !self.lookups.is_busy && !self.lookups.wanted.is_empty());
+        let notices =
+            self.notices.due_at.filter(|_| !self.notices.is_busy && !self.notices.wanted.is_empty());
         let has_work = !self.queues.is_empty() || !self.lookups.wanted.is_empty();
         let pause = self.paused_until.filter(|_| has_work);
-        let next = queues.chain(lookups).chain(pause).filter(|at| *at > now).min();
+        let next = queues.chain(lookups).chain(notices).chain(pause).filter(|at| *at > now).min();
         if let Some(next) = next {
             self.alarm.set(myself, next, now, || NotifierMessage::Tick);
         }

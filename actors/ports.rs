@@ -5,7 +5,10 @@
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
-use crate::ids::{Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId};
+use crate::ids::{
+    Cursor, ExternalUserId, MenuId, MessageId, OpenId, OpenKfId, ReplyId, SyncToken, Ticket, Timestamp,
+    UnionId, UserId, WelcomeCode,
+};
 
 /// A boxed future, so that ports can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -84,17 +87,19 @@ pub enum KfContent {
         /// What was typed.
         content: String,
         /// The menu item that was tapped instead of typed.
-        menu_id: Option<String>,
+        menu_id: Option<MenuId>,
     },
     /// The customer entered the chat through a kf link.
     EnterSession {
         /// The `scene` of the link.
         scene: Option<String>,
         /// What was appended to the link.
-        scene_param: Option<String>,
+        scene_param: Option<Ticket>,
         /// Lets us speak first, once, within 20 s.
-        welcome_code: Option<String>,
+        welcome_code: Option<WelcomeCode>,
     },
+    /// A person on our side ended the session (`session_status_change` 3).
+    SessionEnded,
     /// WeCom could not deliver one of the messages sent through the API.
     SendFailed {
         /// The `msgid` under which it was sent.
@@ -116,6 +121,7 @@ impl fmt::Debug for KfContent {
             Self::EnterSession { scene, .. } => {
                 f.debug_struct("EnterSession").field("scene", scene).finish_non_exhaustive()
             }
+            Self::SessionEnded => f.write_str("SessionEnded"),
             Self::SendFailed { fail_msgid, fail_type } => f
                 .debug_struct("SendFailed")
                 .field("fail_msgid", fail_msgid)
@@ -157,6 +163,8 @@ pub struct Profile {
     pub nickname: Option<String>,
     /// Only where the mini program or official account is bound in the WeCom console.
     pub unionid: Option<UnionId>,
+    /// What was appended to the link of the last entry within 48 hours; only where it was asked for.
+    pub entered_with: Option<Ticket>,
 }
 
 /// The state of a customer's session with an account (`kf/service_state/get`).
@@ -214,27 +222,79 @@ pub enum CallError {
     },
 }
 
-/// An answer as it goes out. `Debug` hides the text.
-#[derive(Clone, PartialEq, Eq)]
+/// Something as it goes out into a chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     /// The account that speaks.
     pub account: OpenKfId,
     /// Who hears it.
     pub customer: ExternalUserId,
-    /// WeCom takes each of these once, so that a repeat is harmless.
+    /// WeCom takes each of these once in `kf/send_msg`, so that a repeat there is harmless.
     pub reply_id: ReplyId,
-    /// At most 2,048 bytes; the rest would be cut by WeCom.
-    pub text: String,
+    /// What is said.
+    pub words: Words,
 }
 
-impl fmt::Debug for Reply {
+/// What is said. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Words {
+    /// At most 2,048 bytes; the rest would be cut by WeCom.
+    Text(String),
+    /// A sentence with something to tap under it.
+    Menu {
+        /// At most 1,024 bytes.
+        head: String,
+        /// What to tap.
+        items: Vec<MenuItem>,
+    },
+}
+
+impl fmt::Debug for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply")
-            .field("account", &self.account)
-            .field("customer", &self.customer)
-            .field("reply_id", &self.reply_id)
-            .finish_non_exhaustive()
+        match self {
+            Self::Text(_) => f.write_str("Text"),
+            Self::Menu { items, .. } => write!(f, "Menu({} items)", items.len()),
+        }
     }
+}
+
+/// One line of a menu. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum MenuItem {
+    /// A tap comes back as a text of the customer with this id.
+    Click {
+        /// Comes back as [`KfContent::Text::menu_id`].
+        id: MenuId,
+        /// At most 128 bytes.
+        label: String,
+    },
+    /// Opens a page of our mini program.
+    Page {
+        /// Path and query; the path ends in `.html`. At most 1,024 bytes.
+        path: String,
+        /// At most 1,024 bytes.
+        label: String,
+    },
+}
+
+impl fmt::Debug for MenuItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Click { .. } => "Click",
+            Self::Page { .. } => "Page",
+        })
+    }
+}
+
+/// To whom a session is moved (`kf/service_state/trans`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// 1: the assistant, that is us.
+    Assistant,
+    /// 2: the pool.
+    Pool,
+    /// 3: this person.
+    Servicer(UserId),
 }
 
 /// WeCom, as far as the actors need it. Every call is bounded in time by the implementation.
@@ -247,20 +307,66 @@ pub trait WeCom: Send + Sync + 'static {
     fn contact_way(&self, account: OpenKfId, scene: String) -> BoxFuture<'_, Result<String, CallError>>;
     /// Says something (`kf/send_msg`). `Ok` also where WeCom knows the reply id already (95033).
     fn send(&self, reply: Reply) -> BoxFuture<'_, Result<(), CallError>>;
+    /// Says something to whoever has just entered (`kf/send_msg_on_event`). Knows no repeat: after
+    /// [`CallError::Unreachable`] it may have been said or not.
+    fn welcome(&self, code: WelcomeCode, reply: Reply) -> BoxFuture<'_, Result<(), CallError>>;
     /// Who has the session (`kf/service_state/get`).
     fn service_state(
         &self,
         account: OpenKfId,
         customer: ExternalUserId,
     ) -> BoxFuture<'_, Result<ServiceState, CallError>>;
-    /// Moves the session to the assistant (`kf/service_state/trans` to 1).
-    fn to_assistant(
+    /// Moves the session (`kf/service_state/trans`).
+    fn transfer(
         &self,
         account: OpenKfId,
         customer: ExternalUserId,
+        to: Receiver,
     ) -> BoxFuture<'_, Result<(), CallError>>;
-    /// Who these customers are (`kf/customer/batchget`); at most 100 at once. Those whom WeCom doesn't tell of are left out.
-    fn profiles(&self, customers: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>>;
+    /// The people who receive customers in this account now (`kf/servicer/list`, those with status 0). Departments
+    /// named as receivers are left out.
+    fn receiving(&self, account: OpenKfId) -> BoxFuture<'_, Result<Vec<UserId>, CallError>>;
+    /// Who these customers are (`kf/customer/batchget`); at most 100 at once. Those whom WeCom doesn't tell of are left
+    /// out. With `with_entry` each comes with the ticket of the last entry.
+    fn profiles(
+        &self,
+        customers: Vec<ExternalUserId>,
+        with_entry: bool,
+    ) -> BoxFuture<'_, Result<Vec<Profile>, CallError>>;
+}
+
+/// A subscribe message of the mini program. `Debug` hides what it says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Who gets it.
+    pub openid: OpenId,
+    /// The template.
+    pub template_id: String,
+    /// The template's fields and what stands in them; `{time}` is still to be filled in.
+    pub data: Vec<(String, String)>,
+    /// When the two were bound: the `{time}`.
+    pub bound_at: Timestamp,
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notice").field("openid", &self.openid).finish_non_exhaustive()
+    }
+}
+
+/// What became of a [`Notice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeFate {
+    /// WeChat took it.
+    Sent,
+    /// The user did not ask for it, or no longer (43101): no error.
+    Unwanted,
+}
+
+/// WeChat's mini program, as far as the actors need it.
+pub trait MiniProgram: Send + Sync + 'static {
+    /// Sends a subscribe message (`message/subscribe/send`). Knows no repeat.
+    fn notify(&self, notice: Notice) -> BoxFuture<'_, Result<NoticeFate, CallError>>;
 }
 
 /// What an authentic callback says.
@@ -290,12 +396,14 @@ mod tests {
 
     #[test]
     fn debug_shows_no_text_of_a_message_and_nothing_that_opens_something() {
-        let text =
-            |content: &str| KfContent::Text { content: content.to_owned(), menu_id: Some("Hush".to_owned()) };
+        let text = |content: &str| KfContent::Text {
+            content: content.to_owned(),
+            menu_id: Some(MenuId::new("Hush")),
+        };
         let enter = KfContent::EnterSession {
             scene: Some("kfbind".to_owned()),
-            scene_param: Some("Hush-ticket".to_owned()),
-            welcome_code: Some("Hush-welcome".to_owned()),
+            scene_param: Some(Ticket::new("Hush-ticket")),
+            welcome_code: Some(WelcomeCode::new("Hush-welcome")),
         };
         let message = |content| KfMessage {
             msgid: MessageId::new("m1"),
@@ -314,7 +422,13 @@ mod tests {
             account: OpenKfId::new("wkA"),
             customer: ExternalUserId::new("wmA"),
             reply_id: ReplyId::new("r1"),
-            text: "Hush 482 913".to_owned(),
+            words: Words::Menu {
+                head: "Hush 482 913".to_owned(),
+                items: vec![
+                    MenuItem::Click { id: MenuId::new("Hush-tap"), label: "Hush".to_owned() },
+                    MenuItem::Page { path: "pages/a.html?ticket=Hush".to_owned(), label: "Hush".to_owned() },
+                ],
+            },
         };
         let shown = format!("{page:?} {reply:?}");
         assert!(!shown.contains("Hush") && !shown.contains("913"), "{shown}");

@@ -17,6 +17,7 @@ use crate::{
 
 pub mod archive;
 pub(crate) mod changes;
+mod claims;
 mod code_space;
 mod crowd;
 mod ledger;
@@ -24,13 +25,16 @@ mod leftovers;
 mod marker;
 mod overlay;
 mod page;
+mod people;
 pub(crate) mod reader;
 pub(crate) mod recognise;
 mod records;
 mod reply_id;
 mod rules;
+mod saying;
 mod store;
 mod sweep;
+mod ways;
 pub(crate) mod words;
 mod writer;
 
@@ -46,10 +50,11 @@ use reader::{Published, Reader};
 use records::{LinkMeta, StoreMeta, decode, encode, number};
 use store::{Store, TreeId};
 use sweep::Sweeper;
+use ways::link::Mint;
 use writer::Writer;
 
 /// The layout of the trees; `data/README.md` describes it.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 /// Keys of the tree `meta`.
 const META_STORE: &[u8] = b"store";
 const META_LINK: &[u8] = b"link";
@@ -93,8 +98,9 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
     let store = Arc::new(Store::open(&options.path)?);
     let now = options.clock.now();
     let meta = read_or_make_meta(&store, &options)?;
-    // A store of before there was this file.
-    if marker::read(&options.path)?.is_none() {
+    // A store of an earlier layout, or of before there was this file. All that layout 2 knows more than 1 are trees and
+    // kinds of records that were not there, so nothing but the number is rewritten.
+    if marker::read(&options.path)? != Some(Marker::Ready(SCHEMA)) {
         marker::write(&options.path, Marker::Ready(SCHEMA))?;
     }
     let link: Option<LinkMeta> =
@@ -113,17 +119,20 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         outbox: size(TreeId::Outbox)?,
         policy: options.policy,
         instance_key: meta.instance_key,
+        mint: Mint::new(&meta.instance_key),
         store_created_at: meta.created_at,
         link: link.clone(),
         sequences,
         entropy: options.entropy,
         tally: options.tally,
     };
+    let ways = desk.policy.ways;
+    let mint = ways.link.then(|| desk.mint.clone());
     let published = Arc::new(Published::default());
     published.link.write().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&link);
     published.writable.store(store.has_room(), std::sync::atomic::Ordering::Relaxed);
     let changes = Arc::new(Changes::default());
-    let reader = Reader::new(Arc::clone(&store), Arc::clone(&published));
+    let reader = Reader::new(Arc::clone(&store), Arc::clone(&published), mint, ways.unionid);
     let writer = Writer {
         store,
         published,
@@ -160,6 +169,11 @@ fn read_or_make_meta(store: &Store, options: &RegistryOptions) -> Result<StoreMe
                 configured: options.corp_id.clone(),
             });
         }
+        if meta.schema < SCHEMA {
+            let meta = StoreMeta { schema: SCHEMA, ..meta };
+            put_meta(store, &meta)?;
+            return Ok(meta);
+        }
         return Ok(meta);
     }
     let mut instance_key = [0; 32];
@@ -170,9 +184,13 @@ fn read_or_make_meta(store: &Store, options: &RegistryOptions) -> Result<StoreMe
         instance_key,
         created_at: options.clock.now(),
     };
-    let change = [(META_STORE.to_vec(), Some(encode(TreeId::Meta, &meta)?))];
-    store.commit(&[(TreeId::Meta, change.into())].into())?;
+    put_meta(store, &meta)?;
     Ok(meta)
+}
+
+fn put_meta(store: &Store, meta: &StoreMeta) -> Result<(), StoreError> {
+    let change = [(META_STORE.to_vec(), Some(encode(TreeId::Meta, meta)?))];
+    store.commit(&[(TreeId::Meta, change.into())].into())
 }
 
 /// The registry actor.

@@ -21,7 +21,7 @@ use crate::{
     messages::{KfSyncMessage, NotifierMessage, RegistryMessage},
     notifier::{Notifier, NotifierOptions},
     policy::SyncPolicy,
-    ports::WeCom,
+    ports::{MiniProgram, WeCom},
     registry::{self, Registry, RegistryOptions, StoreError},
 };
 
@@ -33,6 +33,8 @@ pub struct SystemOptions {
     pub sync_policy: SyncPolicy,
     /// WeCom.
     pub wecom: Arc<dyn WeCom>,
+    /// WeChat's mini program.
+    pub mini_program: Arc<dyn MiniProgram>,
 }
 
 /// Why the inside could not be started.
@@ -68,6 +70,7 @@ impl System {
         let clock = Arc::clone(&options.registry.clock);
         let entropy = Arc::clone(&options.registry.entropy);
         let tally = options.registry.tally.clone();
+        let handover = options.registry.policy.handover.clone();
         let opened = tokio::task::spawn_blocking(move || registry::open(options.registry))
             .await
             .map_err(|error| StartError::Actor(error.to_string()))??;
@@ -82,6 +85,8 @@ impl System {
         let notifier = NotifierOptions {
             registry: registry.clone(),
             wecom: Arc::clone(&options.wecom),
+            mini_program: options.mini_program,
+            handover,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             tally: tally.clone(),
@@ -92,7 +97,7 @@ impl System {
             .map_err(|error| StartError::Actor(error.to_string()))?;
         let kf_sync = KfSyncOptions {
             registry: registry.clone(),
-            wecom: options.wecom,
+            wecom: Arc::clone(&options.wecom),
             clock: Arc::clone(&clock),
             entropy,
             tally: tally.clone(),
@@ -110,6 +115,7 @@ impl System {
             registry: registry.clone(),
             reader,
             changes,
+            wecom: options.wecom,
             clock,
             tally,
             instance_key,

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use crate::{
-    policy::{CodeFormat, OnConflict, Policy, Rate, Texts},
+    policy::{CodeFormat, Handover, OnConflict, Policy, Rate, Texts, Ways},
     ports::{Clock, Entropy},
 };
 
@@ -38,7 +38,23 @@ pub fn policy() -> Policy {
             locked: "locked {minutes}".to_owned(),
             conflict: "conflict {account}".to_owned(),
             already_bound: "already {account}".to_owned(),
+            invite: "invite".to_owned(),
+            invite_item: "card".to_owned(),
+            confirm: "confirm {account}".to_owned(),
+            confirm_yes: "yes".to_owned(),
+            confirm_no: "no".to_owned(),
+            cancelled: "cancelled".to_owned(),
+            other_person: "other person".to_owned(),
         },
+        ways: Ways::default(),
+        confirm_link: true,
+        confirm_code: false,
+        window_s: 300,
+        card_ttl_s: 172_800,
+        card_path: "pages/bind-account/bind-account.html".to_owned(),
+        handover: Handover::None,
+        person_word: Some("人工".to_owned()),
+        notice: None,
     }
 }
 

@@ -3,6 +3,9 @@
 /// Filled in last, by whoever can ask WeCom.
 pub(crate) const NICKNAME_PLACEHOLDER: &str = "{nickname}";
 
+/// Filled in by whoever knows the time zone.
+pub(crate) const TIME_PLACEHOLDER: &str = "{time}";
+
 /// Fills placeholders in one pass, so that what is filled in is never filled again.
 pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::with_capacity(template.len() + 32);

@@ -6,8 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::{
     RegistryOptions,
-    ids::OpenKfId,
-    policy::{CodeFormat, OnConflict, Policy, Rate, SyncPolicy, Texts},
+    ids::{OpenKfId, UserId},
+    policy::{CodeFormat, Handover, NoticeTemplate, OnConflict, Policy, Rate, SyncPolicy, Texts, Ways},
     ports::{Clock, Entropy},
     system::{System, SystemOptions},
     tally::Tally,
@@ -24,13 +24,14 @@ use tokio::{
 
 use crate::{
     clock::SystemClock,
-    config::{self, Config},
+    config::{self, Config, Method},
     http::{self, HttpSettings, SessionKeys, WecomHealth},
     outgoing,
-    wechat::{WechatClient, WechatConfig},
+    wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
         client::{WecomClient, WecomConfig},
         envelope::{CallbackKeys, EnvelopeKey},
+        staff::StaffClient,
     },
 };
 
@@ -93,11 +94,25 @@ impl App {
                 api_base: config.wecom.api_base.clone(),
                 corp_id: config.wecom.corp_id.clone(),
                 secret: config.wecom.secret.clone(),
+                app_id: config.miniprogram.app_id.clone(),
             },
             outgoing.clone(),
             Arc::clone(&machine.clock),
             tally.clone(),
         ));
+        let staff = staff_client(config, &outgoing, &machine, &tally);
+        let wechat_config = WechatConfig {
+            api_base: config.miniprogram.api_base.clone(),
+            app_id: config.miniprogram.app_id.clone(),
+            secret: config.miniprogram.secret.clone(),
+        };
+        let notices = NoticeClient::new(
+            wechat_config.clone(),
+            bind_page(config),
+            outgoing.clone(),
+            Arc::clone(&machine.clock),
+        );
+        let wechat = WechatClient::new(wechat_config, outgoing);
         let system = System::start(SystemOptions {
             registry: RegistryOptions {
                 path: config.store.path.clone(),
@@ -109,20 +124,15 @@ impl App {
             },
             sync_policy: sync_policy(config),
             wecom: Arc::clone(&wecom) as _,
+            mini_program: Arc::new(notices),
         })
         .await?;
         let context = http::Context {
             session_keys: SessionKeys::new(system.handles().instance_key()),
             handles: system.handles(),
             callback_keys: callback_keys(config)?,
-            wechat: WechatClient::new(
-                WechatConfig {
-                    api_base: config.miniprogram.api_base.clone(),
-                    app_id: config.miniprogram.app_id.clone(),
-                    secret: config.miniprogram.secret.clone(),
-                },
-                outgoing,
-            ),
+            wechat,
+            staff,
             clock: machine.clock,
             settings: http_settings(config),
             wecom_health: Arc::new(move || wecom_health(&wecom)),
@@ -230,8 +240,74 @@ fn policy(config: &Config) -> Policy {
             locked: messages.locked.clone(),
             conflict: messages.conflict.clone(),
             already_bound: messages.already_bound.clone(),
+            invite: messages.invite.clone(),
+            invite_item: messages.invite_item.clone(),
+            confirm: messages.confirm.clone(),
+            confirm_yes: messages.confirm_yes.clone(),
+            confirm_no: messages.confirm_no.clone(),
+            cancelled: messages.cancelled.clone(),
+            other_person: messages.other_person.clone(),
         },
+        ways: ways(config),
+        confirm_link: binding.confirm_link,
+        confirm_code: binding.confirm_code,
+        window_s: binding.window.as_secs(),
+        card_ttl_s: binding.card_ttl.as_secs(),
+        card_path: config.miniprogram.card_path.clone(),
+        handover: handover(config),
+        person_word: config.kf.person_word.clone(),
+        notice: notice(config),
     }
+}
+
+/// Asks WeCom which employee logs in, as the app that the WeCom mini program is linked to.
+fn staff_client(
+    config: &Config,
+    outgoing: &reqwest::Client,
+    machine: &Machine,
+    tally: &Tally,
+) -> Option<StaffClient> {
+    let secret = config.wecom.staff_secret.clone().filter(|_| ways(config).staff)?;
+    let config = WecomConfig {
+        api_base: config.wecom.api_base.clone(),
+        corp_id: config.wecom.corp_id.clone(),
+        secret,
+        app_id: config.miniprogram.app_id.clone(),
+    };
+    Some(StaffClient::new(config, outgoing.clone(), Arc::clone(&machine.clock), tally.clone()))
+}
+
+fn ways(config: &Config) -> Ways {
+    let is_on = |method| config.binding.methods.contains(&method);
+    Ways {
+        link: is_on(Method::Link),
+        card: is_on(Method::Card),
+        unionid: is_on(Method::UnionId),
+        window: is_on(Method::Window),
+        staff: is_on(Method::Staff),
+    }
+}
+
+fn handover(config: &Config) -> Handover {
+    match config.kf.handover {
+        config::Handover::None => Handover::None,
+        config::Handover::Pool => Handover::Pool,
+        config::Handover::Servicer => {
+            Handover::Servicer(config.kf.servicers.iter().map(UserId::new).collect())
+        }
+    }
+}
+
+fn notice(config: &Config) -> Option<NoticeTemplate> {
+    let template_id = config.miniprogram.subscribe_template_id.clone()?;
+    let data = config.miniprogram.subscribe_data.clone().into_iter().collect();
+    Some(NoticeTemplate { template_id, data })
+}
+
+/// The bind page as mini programs name it: only kf wants the ending.
+fn bind_page(config: &Config) -> String {
+    let path = &config.miniprogram.card_path;
+    path.strip_suffix(".html").unwrap_or(path).to_owned()
 }
 
 fn rate(rate: config::Rate) -> Rate {
@@ -239,10 +315,12 @@ fn rate(rate: config::Rate) -> Rate {
 }
 
 fn sync_policy(config: &Config) -> SyncPolicy {
+    let ways = ways(config);
     SyncPolicy {
         accounts: config.wecom.accounts.iter().map(OpenKfId::new).collect(),
         reconcile_every_ms: u64::try_from(config.kf.reconcile_every.as_millis()).unwrap_or(u64::MAX),
         own_link: config.kf.url.clone(),
+        learns: ways.link || ways.unionid,
     }
 }
 
@@ -267,6 +345,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         session_ttl_s: config.binding.session_ttl.as_secs(),
         body_bytes_max: usize::try_from(config.limits.body_bytes_max).unwrap_or(usize::MAX),
         logins_per_ip: rate(config.limits.logins_per_ip),
+        ways: ways(config),
+        staff_userids: config.wecom.staff_userids.iter().map(UserId::new).collect(),
         trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }

@@ -11,6 +11,7 @@ mod layers;
 mod show;
 #[cfg(test)]
 mod tests;
+mod together;
 mod value;
 
 use std::{

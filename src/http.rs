@@ -5,15 +5,24 @@
 //! (`http/reply.rs` turns them into answers), because a rejection would fall through to the next branch.
 //! No rule of binding is here, and nothing of the configuration's form.
 
-use std::{convert::Infallible, fmt, pin::Pin, sync::Arc};
+use std::{convert::Infallible, fmt, net::IpAddr, pin::Pin, sync::Arc};
 
-use actors::{handles::Handles, policy::Rate, ports::Clock};
+use actors::{
+    handles::Handles,
+    ids::UserId,
+    policy::{Rate, Ways},
+    ports::Clock,
+};
+use http::HeaderMap;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use warp::{Filter, reply::Response};
+use warp::{Filter, Rejection, reply::Response};
 
-use crate::{wechat::WechatClient, wecom::envelope::CallbackKeys};
+use crate::{
+    wechat::WechatClient,
+    wecom::{envelope::CallbackKeys, staff::StaffClient},
+};
 
 mod admin;
 mod binding;
@@ -30,9 +39,11 @@ mod request;
 mod seats;
 mod server;
 mod session;
+mod staff;
+mod ticket;
 
 pub use server::serve;
-pub use session::{SessionKeys, UserSession};
+pub use session::{SessionKeys, StaffSession, UserSession};
 
 use body::payload;
 use reply::{ApiError, finish};
@@ -41,6 +52,9 @@ use request::head;
 /// The most logins that wait for WeChat at once; apart from what waits for the actors, so that a slow WeChat stops
 /// nothing else.
 const LOGINS_MAX: usize = 1_024;
+/// The most requests of the further ways that may make WeCom be asked, at once; more get a 503. WeCom takes few calls at
+/// a time, and the pages of messages need theirs too.
+const ASKING_MAX: usize = 256;
 
 /// What the routes work with.
 pub struct Context {
@@ -52,6 +66,8 @@ pub struct Context {
     pub callback_keys: CallbackKeys,
     /// Asks WeChat who logs in.
     pub wechat: WechatClient,
+    /// Asks WeCom which employee logs in; `None` where employees don't.
+    pub staff: Option<StaffClient>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// The operator's decisions.
@@ -79,6 +95,10 @@ pub struct HttpSettings {
     pub body_bytes_max: usize,
     /// Logins of one client address.
     pub logins_per_ip: Rate,
+    /// The further ways to bind that are on; the routes of the others say that they are off.
+    pub ways: Ways,
+    /// The employees who may bind; empty = all whom WeCom lets log in.
+    pub staff_userids: Vec<UserId>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -104,6 +124,7 @@ struct Shared {
     logins_per_ip: rate_limit::RateLimit,
     callback_watch: callback::CallbackWatch,
     logins: Semaphore,
+    asking: Semaphore,
     /// Turns true when the service stops: ends the long polls.
     stop: watch::Receiver<bool>,
 }
@@ -119,6 +140,7 @@ impl Shared {
             logins_per_ip: rate_limit::RateLimit::new(settings.logins_per_ip),
             callback_watch: callback::CallbackWatch::default(),
             logins: Semaphore::new(LOGINS_MAX),
+            asking: Semaphore::new(ASKING_MAX),
             stop,
             context,
         }
@@ -130,6 +152,19 @@ impl Shared {
 
     fn login_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
         self.logins.try_acquire().map_err(|_| ApiError::Unavailable)
+    }
+
+    /// To be held by whatever may make WeCom be asked because a client wants it.
+    fn asking_permit(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.asking.try_acquire().map_err(|_| ApiError::Unavailable)
+    }
+
+    /// Counts a login of this client, a user's or an employee's.
+    fn count_login(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
+        let client = self.client_address.of(peer, headers);
+        self.logins_per_ip
+            .take(client, self.context.clock.now_ms())
+            .map_err(|retry_after_s| ApiError::TooManyRequests { retry_after_s })
     }
 }
 
@@ -157,15 +192,6 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
 
     let admin_export = warp::path!("api" / "admin" / "export").and(head());
 
-    let ticket = warp::path!("api" / "binding" / "ticket");
-    let intent = warp::path!("api" / "binding" / "intent");
-    let staff_login = warp::path!("api" / "staff" / "login");
-    let staff_customer = warp::path!("api" / "staff" / "customers" / String).map(drop).untuple_one();
-    let staff_tickets = warp::path!("api" / "staff" / "tickets");
-    let staff_bindings = warp::path!("api" / "staff" / "bindings");
-    let off = ticket.or(intent).unify().or(staff_login).unify().or(staff_customer).unify();
-    let off = off.or(staff_tickets).unify().or(staff_bindings).unify();
-
     let callback = callback.then(|head, payload| boxed(callback::callback(head, payload))).map(finish);
     let busy = callback.or(binding.then(|head| boxed(binding::binding(head))).map(finish)).unify();
     let user = token
@@ -183,9 +209,28 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let admin = admin.or(admin_binding.then(|id, head| boxed(admin::binding(id, head))).map(finish)).unify();
     let admin = admin.or(admin_lock.then(|id, head| boxed(admin::lock(id, head))).map(finish)).unify();
     let admin = admin.or(admin_export.then(|head| boxed(admin::export(head))).map(finish)).unify();
-    let off = off.map(|| finish(Err(ApiError::MethodOff)));
     let nothing = warp::any().map(|| finish(Err(ApiError::NotFound)));
-    busy.or(user).unify().or(operators).unify().or(admin).unify().or(off).unify().or(nothing).unify()
+    busy.or(user).unify().or(operators).unify().or(admin).unify().or(ways()).unify().or(nothing).unify()
+}
+
+/// The further ways to bind. Their addresses exist while they are off too, and say so.
+fn ways() -> impl Filter<Extract = (Response,), Error = Rejection> + Copy + Send + Sync + 'static {
+    let ticket = warp::path!("api" / "binding" / "ticket").and(head()).and(payload());
+    let intent = warp::path!("api" / "binding" / "intent").and(head()).and(payload());
+    let login = warp::path!("api" / "staff" / "login").and(head());
+    let login = login.and(warp::header::headers_cloned()).and(payload());
+    let customer = warp::path!("api" / "staff" / "customers" / String).and(head());
+    let tickets = warp::path!("api" / "staff" / "tickets").and(head()).and(payload());
+    let bindings = warp::path!("api" / "staff" / "bindings").and(head()).and(payload());
+
+    let ticket = ticket.then(|head, payload| boxed(ticket::ticket(head, payload))).map(finish);
+    let intent = intent.then(|head, payload| boxed(ticket::intent(head, payload))).map(finish);
+    let login = login.then(|head, headers, payload| boxed(staff::login(head, headers, payload))).map(finish);
+    let customer = customer.then(|id, head| boxed(staff::customer(id, head))).map(finish);
+    let tickets = tickets.then(|head, payload| boxed(staff::tickets(head, payload))).map(finish);
+    let bindings = bindings.then(|head, payload| boxed(staff::bindings(head, payload))).map(finish);
+    let user = ticket.or(intent).unify();
+    user.or(login).unify().or(customer).unify().or(tickets).unify().or(bindings).unify()
 }
 
 /// Keeps each handler's state out of that of all other requests: a connection holds room for the largest, and ten

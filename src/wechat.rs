@@ -1,4 +1,4 @@
-//! WeChat's `code2Session`: which `openid` a mini program's login code stands for.
+//! WeChat's `code2Session`: which `openid` a mini program's login code stands for. Its messages are [`notice`]'s.
 //!
 //! The `session_key` that comes with it is never kept. A code is good for one try, so nothing here retries.
 
@@ -11,6 +11,9 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::outgoing;
+
+mod access_token;
+pub mod notice;
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;

@@ -9,4 +9,5 @@ mod clock_skew;
 pub mod envelope;
 pub mod event;
 pub mod signature;
+pub mod staff;
 mod xml;

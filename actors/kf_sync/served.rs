@@ -124,6 +124,11 @@ impl LinkWork {
 }
 
 impl Served {
+    /// Whether WeCom may be asked about the customers on a page.
+    pub(super) fn learns(&self) -> bool {
+        self.policy.learns
+    }
+
     /// The configured accounts, or none yet. `link` is the one that was remembered.
     pub(super) fn new(policy: SyncPolicy, link: Option<KfLink>, now: Instant) -> Self {
         let accounts: BTreeMap<_, _> =

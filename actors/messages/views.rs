@@ -2,8 +2,23 @@
 
 use std::fmt;
 
-use super::KfLink;
 use crate::ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Timestamp, UnionId};
+
+/// The link to a kf account, as the mini program shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KfLink {
+    /// What to open. May carry a ticket.
+    pub url: String,
+    /// The account behind it, if known.
+    pub account: Option<OpenKfId>,
+}
+
+impl fmt::Debug for KfLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bare = self.url.split(['?', '&']).next().unwrap_or_default();
+        f.debug_struct("KfLink").field("url", &bare).field("account", &self.account).finish_non_exhaustive()
+    }
+}
 
 /// A user's live code, as the mini program shows it. `Debug` hides it, and the link, which may carry a ticket.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,9 +5,12 @@ use std::time::Duration;
 use crate::{
     ids::{ExternalUserId, OpenKfId, Timestamp},
     messages::OutboxTask,
-    ports::{CallError, ServiceState},
+    ports::{CallError, Receiver, ServiceState},
     testing::rig::{ACCOUNT, BEGIN, Rig, eventually},
 };
+
+mod moves;
+mod ways;
 
 fn unreachable() -> CallError {
     CallError::Unreachable("test".to_owned())
@@ -141,8 +144,10 @@ async fn the_state_of_the_session_decides_what_becomes_of_an_answer() {
         rig.wecom.script_sends([Err(refused(95_018))]);
         rig.chat("wmA", "999999").await;
         assert_eq!(rig.wecom.sessions_asked(), 1, "{state:?}");
-        let moved: Vec<_> =
-            moves.then(|| (OpenKfId::new(ACCOUNT), ExternalUserId::new("wmA"))).into_iter().collect();
+        let moved: Vec<_> = moves
+            .then(|| (OpenKfId::new(ACCOUNT), ExternalUserId::new("wmA"), Receiver::Assistant))
+            .into_iter()
+            .collect();
         assert_eq!(rig.wecom.transfers(), moved, "{state:?}");
         assert_eq!(rig.heard("wmA").len(), usize::from(heard), "{state:?}");
         assert!(is(replies(&rig, result), 1), "{state:?}");
@@ -187,13 +192,8 @@ async fn the_outbox_survives_a_restart_and_answers_once() {
     assert_eq!(rig.wecom.sends().len(), 2, "the failed one and the one that went through");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_whose_outcome_a_crash_hid_is_repeated_with_the_same_id() {
-    let mut rig = Rig::start().await;
-    rig.wecom.hold_sends(true);
-    ask(&mut rig, &["wmA"]).await;
-    eventually("it is on its way", async || rig.wecom.sends().len() == 1).await;
-    // The stop cuts it off; WeCom has heard it all the same.
+/// The stop cuts off what is on its way; WeCom has heard it all the same.
+async fn crash(rig: &mut Rig) {
     let stopping = rig.take_system();
     let stop = tokio::spawn(async move {
         stopping.drain(Duration::from_secs(1)).await;
@@ -206,6 +206,15 @@ async fn an_answer_whose_outcome_a_crash_hid_is_repeated_with_the_same_id() {
     }
     stop.await.unwrap();
     rig.wecom.hold_sends(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_outcome_a_crash_hid_is_repeated_with_the_same_id() {
+    let mut rig = Rig::start().await;
+    rig.wecom.hold_sends(true);
+    ask(&mut rig, &["wmA"]).await;
+    eventually("it is on its way", async || rig.wecom.sends().len() == 1).await;
+    crash(&mut rig).await;
     eventually("WeCom takes it", async || rig.heard("wmA").len() == 1).await;
     rig.up().await.unwrap();
     rig.settled().await;

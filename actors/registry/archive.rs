@@ -304,6 +304,8 @@ fn readable(tree: &str, key: &[u8], value: &[u8]) -> Result<TreeId, RestoreError
 fn shown(tree: TreeId, key: &[u8]) -> String {
     match <[u8; 8]>::try_from(key) {
         _ if tree == TreeId::Codes => "of a code".to_owned(),
+        _ if tree == TreeId::Tickets => "of a ticket".to_owned(),
+        _ if tree == TreeId::Questions => "of a question".to_owned(),
         Ok(number) if number.first() == Some(&0) => u64::from_be_bytes(number).to_string(),
         _ => format!("{:?}", String::from_utf8_lossy(key)),
     }
@@ -341,7 +343,7 @@ impl Restore {
             if meta.schema > SCHEMA {
                 return Err(StoreError::Newer { found: meta.schema, known: SCHEMA }.into());
             }
-            self.meta = Some(StoreMeta { created_at: self.now, ..meta });
+            self.meta = Some(StoreMeta { schema: SCHEMA, created_at: self.now, ..meta });
             return Ok(());
         }
         self.waiting_bytes += key.len() + value.len();

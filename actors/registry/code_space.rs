@@ -156,10 +156,86 @@ pub(crate) fn length_of(format: CodeFormat, code: &str) -> usize {
     }
 }
 
+/// Bits of [`to_number`] that hold the code itself; above them stand its length and its format.
+const NUMBER_BITS: u32 = 58;
+const LENGTH_BITS: u32 = 4;
+
+/// A stored code as a number, which holds format and length too. `None` where it doesn't fit: alphanumeric codes of 12
+/// places, and more than five words.
+pub(crate) fn to_number(format: CodeFormat, code: &str) -> Option<u64> {
+    let (tag, base, places) = match format {
+        CodeFormat::Digits => (0, 10, code.bytes().map(|b| place_in(DIGITS, b)).collect::<Option<Vec<_>>>()?),
+        CodeFormat::Alphanumeric => {
+            (1, SYMBOLS.len() as u64, code.bytes().map(|b| place_in(SYMBOLS, b)).collect::<Option<Vec<_>>>()?)
+        }
+        CodeFormat::Words => {
+            let place = |word: &str| WORDS.binary_search(&word).ok().map(|place| place as u64);
+            (2, WORDS.len() as u64, code.split('-').map(place).collect::<Option<Vec<_>>>()?)
+        }
+    };
+    let number = places.iter().try_fold(0_u64, |n, place| n.checked_mul(base)?.checked_add(*place))?;
+    let length = u64::try_from(places.len()).ok().filter(|length| *length < 1 << LENGTH_BITS)?;
+    (number < 1 << NUMBER_BITS).then_some((tag << LENGTH_BITS | length) << NUMBER_BITS | number)
+}
+
+/// The stored code that a number holds.
+pub(crate) fn from_number(number: u64) -> Option<String> {
+    let mut rest = number & ((1 << NUMBER_BITS) - 1);
+    let length = usize::try_from(number >> NUMBER_BITS & ((1 << LENGTH_BITS) - 1)).ok()?;
+    let mut places = Vec::with_capacity(length);
+    let mut take = |base: usize| {
+        for _ in 0..length {
+            let base = base as u64;
+            places.push(usize::try_from(rest % base).ok()?);
+            rest /= base;
+        }
+        places.reverse();
+        (rest == 0).then(|| std::mem::take(&mut places))
+    };
+    let symbols = |alphabet: &[u8], places: Vec<usize>| {
+        places.into_iter().filter_map(|place| alphabet.get(place).map(|b| char::from(*b))).collect::<String>()
+    };
+    match number >> (NUMBER_BITS + LENGTH_BITS) {
+        0 => take(DIGITS.len()).map(|places| symbols(DIGITS, places)),
+        1 => take(SYMBOLS.len()).map(|places| symbols(SYMBOLS, places)),
+        2 => take(WORDS.len()).map(|places| {
+            places.into_iter().filter_map(|place| WORDS.get(place).copied()).collect::<Vec<_>>().join("-")
+        }),
+        _ => None,
+    }
+}
+
+fn place_in(alphabet: &[u8], symbol: u8) -> Option<u64> {
+    alphabet.iter().position(|known| *known == symbol).map(|place| place as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::SeededEntropy;
+
+    #[test]
+    fn every_code_that_fits_is_read_back_from_its_number() {
+        let entropy = SeededEntropy::new(11);
+        let longest = [(CodeFormat::Digits, 12), (CodeFormat::Alphanumeric, 11), (CodeFormat::Words, 5)];
+        for (format, longest) in longest {
+            for length in shortest(format)..=longest {
+                for _ in 0..200 {
+                    let code = draw(format, length, &entropy);
+                    let number = to_number(format, &code).unwrap();
+                    assert_eq!(from_number(number), Some(code));
+                }
+            }
+        }
+        let longest = [WORDS[WORDS.len() - 1]; 6].join("-");
+        assert_eq!(to_number(CodeFormat::Words, &longest), None);
+        assert_eq!(to_number(CodeFormat::Digits, "48291x"), None);
+        assert_eq!(from_number(to_number(CodeFormat::Digits, "000000").unwrap()).as_deref(), Some("000000"));
+        for junk in [u64::MAX, 3 << 62, (1 << 58) - 1] {
+            // Whatever a forged ticket holds, it is no code or one that its seal doesn't fit.
+            let _ = from_number(junk);
+        }
+    }
 
     #[test]
     fn digits_grow_with_the_crowd() {

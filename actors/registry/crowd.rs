@@ -28,6 +28,8 @@ pub(crate) struct Crowd {
     live_total: u64,
     /// Until when a length counts as in use.
     in_use: HashMap<(CodeFormat, usize), Timestamp>,
+    /// When the last code that was made ends by itself.
+    last_end: Timestamp,
     /// Wrong codes by the minute in which they were sent.
     guesses: BTreeMap<u64, u64>,
 }
@@ -55,6 +57,11 @@ impl Crowd {
             crowd.guesses.insert(number(TreeId::Guesses, &key)?, decode(TreeId::Guesses, &value)?);
         }
         Ok(crowd)
+    }
+
+    /// When the last code that was made ends by itself: nothing sent later can mean any.
+    pub(crate) fn last_end(&self) -> Timestamp {
+        self.last_end
     }
 
     /// A code was made.
@@ -125,6 +132,7 @@ impl Crowd {
     }
 
     fn note(&mut self, code: &BindCode, record: &CodeRecord) {
+        self.last_end = self.last_end.max(record.expires_at);
         let format = record.format.into();
         let until = record.expires_at.plus(MESSAGES_KEPT_S);
         let known = self.in_use.entry((format, length_of(format, code.as_str()))).or_insert(until);

@@ -17,6 +17,7 @@ use super::{
     },
     rules::{EARLY_S, Known},
     store::{StoreError, TreeId},
+    ways::link::{self, Mint},
 };
 use crate::{
     ids::{BindCode, ExternalUserId, OpenId, Timestamp},
@@ -24,8 +25,11 @@ use crate::{
     policy::Policy,
     ports::{Entropy, Profile},
     tally::{Tally, count},
+    texts::{NICKNAME_PLACEHOLDER, TIME_PLACEHOLDER, fill},
 };
 
+/// How a text names an account that the back end gave no label.
+pub(super) const ACCOUNT_WITHOUT_LABEL: &str = "您的小程序账号";
 /// After so many draws that met codes of the last days, a code gets longer.
 const DRAWS_MAX: u32 = 16;
 
@@ -35,6 +39,8 @@ pub(crate) struct Desk {
     pub(crate) policy: Policy,
     /// The store's secret.
     pub(crate) instance_key: [u8; 32],
+    /// Makes the tickets of links.
+    pub(crate) mint: Mint,
     /// When the store was made.
     pub(crate) store_created_at: Timestamp,
     /// Where codes are typed.
@@ -92,11 +98,15 @@ impl Ledger<'_> {
     /// Gives a user a code, or the live one again.
     pub(crate) fn issue(&mut self, request: &IssueRequest) -> Result<IssueOutcome, StoreError> {
         let now = self.now();
+        if let Some(unionid) = &request.unionid {
+            self.meet(&request.openid, unionid)?;
+        }
         let mut user = self.overlay.user_or_default(&request.openid)?;
         if user.bound {
             return Ok(IssueOutcome::AlreadyBound);
         }
         let Some(link) = self.desk.link.as_ref().map(kf_link) else { return Ok(IssueOutcome::NoLink) };
+        let mint = self.desk.policy.ways.link.then(|| self.desk.mint.clone());
         // A code from the future was made while our clock was wrong: no message would mean it.
         let live =
             user.code.as_ref().filter(|code| now < code.expires_at && code.issued_at <= now.plus(EARLY_S));
@@ -104,7 +114,7 @@ impl Ledger<'_> {
             && !request.renew
             && code.expires_at.since(now) * 2 > code.expires_at.since(code.issued_at)
         {
-            return Ok(IssueOutcome::Again(pending(code, link)));
+            return Ok(IssueOutcome::Again(pending(code, link, &request.openid, mint.as_ref())));
         }
         let rate = self.desk.policy.codes_per_openid;
         // Nor does what a wrong clock made count until that time comes.
@@ -121,7 +131,7 @@ impl Ledger<'_> {
             self.desk.crowd.ended(code.expires_at);
         }
         let code = self.make_code(&request.openid, user.epoch)?;
-        let issued = pending(&code, link);
+        let issued = pending(&code, link, &request.openid, mint.as_ref());
         user.issued.push(now);
         user.code = Some(code);
         user.unionid = request.unionid.clone().or(user.unionid);
@@ -180,8 +190,9 @@ impl Ledger<'_> {
         Ok(true)
     }
 
-    /// Ends a user's binding, if there is one, and all codes; the customer who was bound.
+    /// Ends a user's binding, if there is one, and all codes, tickets, intents and questions; the customer who was bound.
     pub(super) fn release(&mut self, openid: &OpenId) -> Result<Option<ExternalUserId>, StoreError> {
+        self.forget_tickets(openid)?;
         let Some(mut user) = self.overlay.user(openid)? else { return Ok(None) };
         if !user.bound && user.code.is_none() {
             return Ok(None);
@@ -190,6 +201,7 @@ impl Ledger<'_> {
         if let Some(binding) = &binding {
             self.overlay.remove_binding(openid, &binding.customer);
             self.desk.bindings -= 1;
+            self.part(openid, binding)?;
         }
         user.bound = false;
         self.kill_codes(&mut user);
@@ -228,8 +240,9 @@ impl Ledger<'_> {
         Ok(true)
     }
 
-    /// Keeps what WeCom tells of bound customers.
+    /// Keeps what WeCom tells of customers.
     pub(crate) fn save_profile(&mut self, profile: &Profile) -> Result<(), StoreError> {
+        self.learn(&profile.customer, Some(profile), None)?;
         let Some(openid) = self.overlay.user_of(&profile.customer)? else { return Ok(()) };
         let Some(mut binding) = self.overlay.binding(&openid)? else { return Ok(()) };
         let before = binding.clone();
@@ -263,7 +276,34 @@ impl Ledger<'_> {
         self.overlay.put_binding(openid, binding)?;
         self.desk.bindings += 1;
         count(&self.desk.tally.bindings_made, "method", binding.method.name());
-        self.queue_task(OutboxTaskRecord::Profile { customer: binding.customer.clone() })
+        self.unite(openid, binding)?;
+        self.queue_task(OutboxTaskRecord::Profile { customer: binding.customer.clone() })?;
+        self.notify(openid, binding, user.label.as_deref())
+    }
+
+    /// The subscribe message, where there is one.
+    fn notify(
+        &mut self,
+        openid: &OpenId,
+        binding: &BindingRecord,
+        label: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let Some(template) = self.desk.policy.notice.clone() else { return Ok(()) };
+        let nickname = binding.nickname.as_deref().unwrap_or(NICKNAME_PLACEHOLDER);
+        let values = [
+            ("{account}", label.unwrap_or(ACCOUNT_WITHOUT_LABEL)),
+            (NICKNAME_PLACEHOLDER, nickname),
+            (TIME_PLACEHOLDER, TIME_PLACEHOLDER),
+        ];
+        let fields = template.data.iter().map(|(name, text)| (name.clone(), fill(text, &values)));
+        self.queue_task(OutboxTaskRecord::Notify {
+            openid: openid.clone(),
+            customer: binding.customer.clone(),
+            template_id: template.template_id,
+            data: fields.collect(),
+            bound_at: binding.bound_at,
+            begun: false,
+        })
     }
 
     /// A binding makes room for a newer one.
@@ -298,18 +338,6 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    /// Takes entries out of the outbox.
-    pub(crate) fn settle(&mut self, seqs: &[u64]) -> Result<(), StoreError> {
-        for seq in seqs {
-            let key = seq.to_be_bytes();
-            if self.overlay.get::<OutboxRecord>(TreeId::Outbox, &key)?.is_some() {
-                self.overlay.remove(TreeId::Outbox, &key);
-                self.desk.outbox -= 1;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
         let id = next(&mut self.desk.sequences.audit, self.now_ms);
         self.overlay.put_audit(id, record)
@@ -321,11 +349,21 @@ pub(crate) fn kf_link(meta: &LinkMeta) -> KfLink {
     KfLink { url: meta.url.clone(), account: meta.account.clone() }
 }
 
-/// A user's code, as told to the outside.
-pub(crate) fn pending(code: &UserCode, link: KfLink) -> PendingCode {
+/// A user's code, as told to the outside; the link carries its ticket where `mint` makes one.
+pub(crate) fn pending(
+    code: &UserCode,
+    mut link: KfLink,
+    openid: &OpenId,
+    mint: Option<&Mint>,
+) -> PendingCode {
+    let format = code.format.into();
+    let ticket = mint.and_then(|mint| mint.ticket(&code.code, format, openid, code.issued_at));
+    if let Some(url) = ticket.and_then(|ticket| link::with_ticket(&link.url, &ticket)) {
+        link.url = url;
+    }
     PendingCode {
         code: code.code.clone(),
-        display: display(code.format.into(), code.code.as_str()),
+        display: display(format, code.code.as_str()),
         expires_at: code.expires_at,
         link,
     }

@@ -9,24 +9,30 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     records::{
-        AuditRecord, BindingRecord, CodeRecord, CursorRecord, CustomerRecord, OutboxRecord, UserRecord,
-        decode, encode,
+        AuditRecord, BindingRecord, CUSTOMER, CodeRecord, CursorRecord, CustomerPerson, CustomerRecord,
+        OutboxRecord, QuestionId, QuestionRecord, SAME, SamePerson, TicketRecord, USER, UserPerson,
+        UserRecord, WindowRecord, decode, encode, person_key,
     },
     rules::Known,
     store::{Changes, Store, StoreError, TreeId},
+    ways::link::Mint,
 };
-use crate::ids::{BindCode, ExternalUserId, MessageId, OpenId, OpenKfId, Timestamp};
+use crate::ids::{BindCode, ExternalUserId, MessageId, OpenId, OpenKfId, Ticket, Timestamp, UnionId};
 
 /// See the module.
 pub(crate) struct Overlay<'a> {
     store: &'a Store,
+    /// Reads the tickets of links.
+    mint: Mint,
+    /// The time of the batch.
+    now: Timestamp,
     changes: BTreeMap<TreeId, Changes>,
 }
 
 impl<'a> Overlay<'a> {
     /// Nothing changed yet.
-    pub(crate) fn new(store: &'a Store) -> Self {
-        Self { store, changes: BTreeMap::new() }
+    pub(crate) fn new(store: &'a Store, mint: Mint, now: Timestamp) -> Self {
+        Self { store, mint, now, changes: BTreeMap::new() }
     }
 
     /// What lies under the batch.
@@ -50,6 +56,12 @@ impl<'a> Overlay<'a> {
             return change.as_deref().map(|bytes| decode(tree, bytes)).transpose();
         }
         self.store.get(tree, key)?.map(|bytes| decode(tree, &bytes)).transpose()
+    }
+
+    /// Whether nothing lies in a tree.
+    pub(crate) fn is_empty(&self, tree: TreeId) -> Result<bool, StoreError> {
+        let is_put = self.changes.get(&tree).is_some_and(|changes| changes.values().any(Option::is_some));
+        Ok(!is_put && self.store.range(tree, &[])?.next().is_none())
     }
 
     /// Puts a record.
@@ -140,6 +152,47 @@ impl<'a> Overlay<'a> {
     }
 }
 
+impl Overlay<'_> {
+    /// Keeps what else is known of a customer, and that it has changed now.
+    pub(crate) fn put_person(
+        &mut self,
+        customer: &ExternalUserId,
+        record: &CustomerPerson,
+    ) -> Result<(), StoreError> {
+        let record = CustomerPerson { changed_at: self.now, ..record.clone() };
+        self.put(TreeId::People, &person_key(CUSTOMER, customer.as_str()), &record)
+    }
+
+    /// Keeps what else is known of a user.
+    pub(crate) fn put_user_person(&mut self, openid: &OpenId, record: &UserPerson) -> Result<(), StoreError> {
+        self.put(TreeId::People, &person_key(USER, openid.as_str()), record)
+    }
+
+    /// Keeps who has a unionid.
+    pub(crate) fn put_same_person(
+        &mut self,
+        unionid: &UnionId,
+        record: &SamePerson,
+    ) -> Result<(), StoreError> {
+        self.put(TreeId::People, &person_key(SAME, unionid.as_str()), record)
+    }
+
+    /// Keeps a card's ticket.
+    pub(crate) fn put_ticket(&mut self, ticket: &Ticket, record: &TicketRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Tickets, ticket.as_str().as_bytes(), record)
+    }
+
+    /// Keeps a question.
+    pub(crate) fn put_question(&mut self, id: QuestionId, record: &QuestionRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Questions, &id.0, record)
+    }
+
+    /// Keeps what happens in an account.
+    pub(crate) fn put_window(&mut self, account: &OpenKfId, record: &WindowRecord) -> Result<(), StoreError> {
+        self.put(TreeId::Windows, account.as_str().as_bytes(), record)
+    }
+}
+
 /// Account, a zero byte, message: ids have no zero bytes.
 fn seen_key(account: &OpenKfId, msgid: &MessageId) -> Vec<u8> {
     let mut key = Vec::with_capacity(account.as_str().len() + 1 + msgid.as_str().len());
@@ -170,5 +223,35 @@ impl Known for Overlay<'_> {
 
     fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, StoreError> {
         Ok(self.get(TreeId::Attempts, customer.as_str().as_bytes())?.unwrap_or_default())
+    }
+
+    fn person(&self, customer: &ExternalUserId) -> Result<CustomerPerson, StoreError> {
+        Ok(self.get(TreeId::People, &person_key(CUSTOMER, customer.as_str()))?.unwrap_or_default())
+    }
+
+    fn user_person(&self, openid: &OpenId) -> Result<UserPerson, StoreError> {
+        Ok(self.get(TreeId::People, &person_key(USER, openid.as_str()))?.unwrap_or_default())
+    }
+
+    fn same_person(&self, unionid: &UnionId) -> Result<SamePerson, StoreError> {
+        Ok(self.get(TreeId::People, &person_key(SAME, unionid.as_str()))?.unwrap_or_default())
+    }
+
+    fn code_of_link(&self, ticket: &Ticket) -> Result<Option<(BindCode, CodeRecord)>, StoreError> {
+        let Some(code) = self.mint.code(ticket) else { return Ok(None) };
+        let record = self.code(&code)?.filter(|record| self.mint.is_of(ticket, &code, record));
+        Ok(record.map(|record| (code, record)))
+    }
+
+    fn ticket(&self, ticket: &Ticket) -> Result<Option<TicketRecord>, StoreError> {
+        self.get(TreeId::Tickets, ticket.as_str().as_bytes())
+    }
+
+    fn question(&self, id: QuestionId) -> Result<Option<QuestionRecord>, StoreError> {
+        self.get(TreeId::Questions, &id.0)
+    }
+
+    fn window(&self, account: &OpenKfId) -> Result<WindowRecord, StoreError> {
+        Ok(self.get(TreeId::Windows, account.as_str().as_bytes())?.unwrap_or_default())
     }
 }

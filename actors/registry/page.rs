@@ -6,26 +6,22 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    code_space::display,
     ledger::Ledger,
     recognise::Lengths,
-    records::{AuditBy, AuditKind, AuditRecord, BindingRecord, CursorRecord, Method, OutboxTaskRecord},
-    reply_id::{is_ours, reply_id},
-    rules::{Answer, Circumstances, Effect, Known, Saying, decide},
+    records::{AuditBy, AuditKind, AuditRecord, BindingRecord, CursorRecord, Delivery, OutboxTaskRecord},
+    reply_id::is_ours,
+    rules::{Circumstances, Effect, Join, Known, decide},
     store::{StoreError, TreeId},
 };
 use crate::{
-    ids::{ExternalUserId, OpenKfId},
+    ids::{ExternalUserId, OpenKfId, Ticket},
     messages::PageCommit,
     ports::{KfContent, KfMessage, MessageKind},
     tally::count,
-    texts::{NICKNAME_PLACEHOLDER, fill},
 };
 
 /// Under which target a page's commit is logged.
 pub const COMMIT_TARGET: &str = "actors::commit";
-/// How a text names an account that the back end gave no label.
-const ACCOUNT_WITHOUT_LABEL: &str = "您的小程序账号";
 /// Unreadable messages that are kept, and how much of each, in bytes.
 const UNREADABLE_KEPT_MAX: u64 = 100;
 const UNREADABLE_BYTES_MAX: usize = 4096;
@@ -63,8 +59,19 @@ impl Ledger<'_> {
             messages: commit.page.messages.len() + commit.page.unreadable.len(),
             effects: BTreeMap::new(),
         });
+        for customer in &commit.learned.asked {
+            let profile = commit.learned.profiles.iter().find(|profile| profile.customer == *customer);
+            self.learn(customer, profile, Some(&commit.account))?;
+        }
+        let entries: BTreeMap<&ExternalUserId, &Ticket> = commit
+            .learned
+            .profiles
+            .iter()
+            .filter_map(|profile| Some((&profile.customer, profile.entered_with.as_ref()?)))
+            .collect();
         for message in &commit.page.messages {
-            self.take(message, &lengths)?;
+            let entered_with = message.customer.as_ref().and_then(|customer| entries.get(customer).copied());
+            self.take(message, &lengths, entered_with)?;
         }
         for raw in &commit.page.unreadable {
             count(&self.desk.tally.sync_messages, "kind", "unreadable");
@@ -82,13 +89,18 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    fn take(&mut self, message: &KfMessage, lengths: &Lengths) -> Result<(), StoreError> {
+    fn take(
+        &mut self,
+        message: &KfMessage,
+        lengths: &Lengths,
+        entered_with: Option<&Ticket>,
+    ) -> Result<(), StoreError> {
         let kind = match &message.content {
             KfContent::Text { .. } => "text",
             KfContent::EnterSession { .. } => "enter_session",
             KfContent::SendFailed { .. } => "send_failed",
             KfContent::Other(MessageKind::Media) => "media",
-            KfContent::Other(MessageKind::Event) => "event",
+            KfContent::SessionEnded | KfContent::Other(MessageKind::Event) => "event",
             KfContent::Other(MessageKind::Servicer) => "servicer",
         };
         if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
@@ -108,6 +120,7 @@ impl Ledger<'_> {
             lengths,
             now,
             store_created_at: self.desk.store_created_at,
+            entered_with,
         };
         let verdict = decide(message, &self.overlay, circumstances)?;
         // Most messages are talk, which leaves nothing behind and need not be looked up.
@@ -129,24 +142,8 @@ impl Ledger<'_> {
         let Some(customer) = &message.customer else { return Ok(()) };
         self.note(&effect);
         match effect {
-            Effect::Bind { openid, customer, account, method, bound_at, code, replaces } => {
-                for other in replaces {
-                    self.give_way(&other)?;
-                }
-                if let Some(mut record) = self.overlay.code(&code)? {
-                    record.spent = true;
-                    self.overlay.put_code(&code, &record)?;
-                }
-                let binding = BindingRecord {
-                    customer,
-                    account: Some(account),
-                    method,
-                    bound_at,
-                    nickname: None,
-                    unionid: None,
-                };
-                self.bind(&openid, &binding)
-            }
+            Effect::Person(person) => self.overlay.put_person(customer, &person),
+            Effect::Bind(join) => self.join(join),
             Effect::Unbind { openid } => self.release(&openid).map(|_| ()),
             Effect::Customer(record) => self.overlay.put_customer(customer, &record),
             Effect::ConflictNoted { code, customer } => {
@@ -167,8 +164,7 @@ impl Ledger<'_> {
                 count(&self.desk.tally.replies, "result", result);
                 Ok(())
             }
-            Effect::Audit { what, openid, by } => {
-                let method = (what == AuditKind::Bound).then_some(Method::Code);
+            Effect::Audit { what, openid, method, by } => {
                 let record = AuditRecord {
                     at: self.now(),
                     what,
@@ -180,13 +176,53 @@ impl Ledger<'_> {
                 };
                 self.audit(&record)
             }
+            Effect::Answered(id) => {
+                let Some(mut question) = self.overlay.question(id)? else { return Ok(()) };
+                question.answered = true;
+                self.overlay.put_question(id, &question)
+            }
+            Effect::HeardSince(id) => {
+                let Some(mut question) = self.overlay.question(id)? else { return Ok(()) };
+                let heard = (message.account.clone(), message.msgid.clone(), message.send_time);
+                question.delivery = Delivery::UnderWay(Some(heard));
+                self.overlay.put_question(id, &question)
+            }
+            Effect::Window(record) => self.overlay.put_window(&message.account, &record),
+            Effect::HandOver => self.queue_task(OutboxTaskRecord::HandOver {
+                account: message.account.clone(),
+                customer: customer.clone(),
+                sent: message.send_time,
+            }),
             Effect::Answer(answer) => self.answer(message, customer, &answer),
         }
     }
 
+    /// Binds two, after taking back what stands in the way.
+    pub(super) fn join(&mut self, join: Join) -> Result<(), StoreError> {
+        for other in join.replaces {
+            self.give_way(&other)?;
+        }
+        if let Some(code) = &join.code
+            && let Some(mut record) = self.overlay.code(code)?
+        {
+            record.spent = true;
+            self.overlay.put_code(code, &record)?;
+        }
+        let person = self.overlay.person(&join.customer)?;
+        let binding = BindingRecord {
+            customer: join.customer,
+            account: join.account,
+            method: join.method,
+            bound_at: join.bound_at,
+            nickname: person.nickname,
+            unionid: person.unionid,
+        };
+        self.bind(&join.openid, &binding)
+    }
+
     fn note(&mut self, effect: &Effect) {
         let name = match effect {
-            Effect::Bind { .. } => "bound",
+            Effect::Bind(_) => "bound",
             Effect::Unbind { .. } => "unbound",
             Effect::Rejected(reason) => reason,
             Effect::Answer(_) => "reply",
@@ -210,54 +246,6 @@ impl Ledger<'_> {
             message: Some((message.account.clone(), fail_msgid.to_owned())),
         };
         self.audit(&record)
-    }
-
-    fn answer(
-        &mut self,
-        message: &KfMessage,
-        customer: &ExternalUserId,
-        answer: &Answer,
-    ) -> Result<(), StoreError> {
-        let text = self.word(answer)?;
-        let reply_id = reply_id(&self.desk.instance_key, &message.account, &message.msgid, customer);
-        self.queue_task(OutboxTaskRecord::Reply {
-            account: message.account.clone(),
-            customer: customer.clone(),
-            reply_id,
-            text,
-        })
-    }
-
-    /// The words of an answer. A nickname that isn't known yet stays a placeholder.
-    fn word(&self, answer: &Answer) -> Result<String, StoreError> {
-        let texts = &self.desk.policy.texts;
-        let template = match answer.saying {
-            Saying::Bound => &texts.bound,
-            Saying::Unbound => &texts.unbound,
-            Saying::AlreadyBound => &texts.already_bound,
-            Saying::Conflict => &texts.conflict,
-            Saying::Locked => &texts.locked,
-            Saying::WrongCode => &texts.wrong_code,
-            Saying::ExpiredCode => &texts.expired_code,
-        };
-        let (mut label, mut nickname) = (None, None);
-        if let Some(openid) = &answer.openid {
-            label = self.overlay.user(openid)?.and_then(|user| user.label);
-            nickname = self.overlay.binding(openid)?.and_then(|binding| binding.nickname);
-        }
-        let code =
-            answer.code.as_ref().map_or(String::new(), |(format, code)| display(*format, code.as_str()));
-        let filled = fill(
-            template,
-            &[
-                ("{account}", label.as_deref().unwrap_or(ACCOUNT_WITHOUT_LABEL)),
-                ("{code}", &code),
-                ("{minutes}", &answer.minutes.to_string()),
-                ("{unbind_word}", self.desk.policy.unbind_word.as_deref().unwrap_or_default()),
-                (NICKNAME_PLACEHOLDER, nickname.as_deref().unwrap_or(NICKNAME_PLACEHOLDER)),
-            ],
-        );
-        Ok(filled)
     }
 
     /// Keeps the last unreadable messages for the operator; the slots are reused in turn.

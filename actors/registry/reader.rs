@@ -14,8 +14,11 @@ use std::{
 
 use super::{
     ledger::{kf_link, pending},
-    records::{BindingRecord, LinkMeta, UserRecord, decode},
+    records::{
+        BindingRecord, CUSTOMER, CustomerPerson, LinkMeta, USER, UserPerson, UserRecord, decode, person_key,
+    },
     store::{Store, StoreError, TreeId},
+    ways::link::Mint,
 };
 use crate::{
     ids::{ExternalUserId, OpenId, Timestamp, UnionId},
@@ -62,10 +65,14 @@ impl Published {
 pub(crate) struct Unflushed;
 
 /// See the module. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reader {
     store: Arc<Store>,
     published: Arc<Published>,
+    /// Makes the tickets of links, where they have any.
+    mint: Option<Mint>,
+    /// Whether unionids are of use.
+    keeps_unionids: bool,
 }
 
 /// How often a read is begun anew because a batch came in between.
@@ -73,8 +80,30 @@ const READS_MAX: u32 = 8;
 
 impl Reader {
     /// Reads this store.
-    pub(crate) fn new(store: Arc<Store>, published: Arc<Published>) -> Self {
-        Self { store, published }
+    pub(crate) fn new(
+        store: Arc<Store>,
+        published: Arc<Published>,
+        mint: Option<Mint>,
+        keeps_unionids: bool,
+    ) -> Self {
+        Self { store, published, mint, keeps_unionids }
+    }
+
+    /// Whether nothing is to be done about a user who shows this unionid: it is known, or of no use.
+    pub(crate) fn knows_unionid(&self, openid: &OpenId, unionid: &UnionId) -> Result<bool, StoreError> {
+        if !self.keeps_unionids {
+            return Ok(true);
+        }
+        let key = person_key(USER, openid.as_str());
+        let bytes = self.store.get(TreeId::People, &key)?;
+        let person: Option<UserPerson> = bytes.map(|bytes| decode(TreeId::People, &bytes)).transpose()?;
+        Ok(person.is_some_and(|person| person.unionid.as_ref() == Some(unionid)))
+    }
+
+    /// What is kept of a customer beside a binding.
+    pub(crate) fn person(&self, customer: &ExternalUserId) -> Result<Option<CustomerPerson>, StoreError> {
+        let bytes = self.store.get(TreeId::People, &person_key(CUSTOMER, customer.as_str()))?;
+        bytes.map(|bytes| decode(TreeId::People, &bytes)).transpose()
     }
 
     /// What a user sees, and when that will change by itself.
@@ -118,7 +147,7 @@ impl Reader {
         }
         match (&user.code, link.as_ref()) {
             (Some(code), Some(link)) if now < code.expires_at => {
-                let status = BindingStatus::Pending(pending(code, kf_link(link)));
+                let status = BindingStatus::Pending(pending(code, kf_link(link), openid, self.mint.as_ref()));
                 Ok((BindingView { version, status }, Some(code.expires_at)))
             }
             // The odd number: the code's end is a change that nobody writes.
@@ -220,7 +249,8 @@ fn matches(query: &BindingQuery, binding: &BindingInfo) -> bool {
         && wanted(query.nickname.as_ref(), binding.nickname.as_ref())
 }
 
-fn info(openid: OpenId, binding: BindingRecord, user: UserRecord) -> BindingInfo {
+/// A binding, as told to the outside.
+pub(super) fn info(openid: OpenId, binding: BindingRecord, user: UserRecord) -> BindingInfo {
     BindingInfo {
         openid,
         customer: binding.customer,
@@ -243,7 +273,7 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let store = Arc::new(Store::open(dir.path()).unwrap());
         let published = Arc::new(Published::default());
-        let reader = Reader::new(Arc::clone(&store), Arc::clone(&published));
+        let reader = Reader::new(Arc::clone(&store), Arc::clone(&published), None, false);
         let (openid, customer) = (OpenId::new("oA"), ExternalUserId::new("wmA"));
         let binding = BindingRecord {
             customer: customer.clone(),

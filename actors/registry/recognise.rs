@@ -55,6 +55,21 @@ pub(crate) struct Candidate {
     pub(crate) format: CodeFormat,
 }
 
+impl Candidate {
+    /// A code that was made: its stored form tells the format.
+    pub(crate) fn of(code: &BindCode) -> Self {
+        let text = code.as_str();
+        let format = if text.bytes().all(|b| b.is_ascii_digit()) {
+            CodeFormat::Digits
+        } else if text.bytes().any(|b| b.is_ascii_lowercase()) {
+            CodeFormat::Words
+        } else {
+            CodeFormat::Alphanumeric
+        };
+        Self { code: code.clone(), format }
+    }
+}
+
 /// Finds the possible codes of these lengths in a customer's text.
 pub(crate) fn recognise(text: &str, lengths: &Lengths) -> Found {
     let Some(text) = clean(text) else { return Found::default() };

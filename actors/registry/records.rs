@@ -8,13 +8,22 @@ use std::fmt;
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{
-    META_LINK, META_RATION, META_STORE,
-    store::{StoreError, TreeId},
-};
+use super::store::{StoreError, TreeId};
 use crate::{
-    ids::{BindCode, Cursor, ExternalUserId, OpenId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId},
+    ids::{
+        BindCode, Cursor, ExternalUserId, OpenId, OpenKfId, ReplyId, SyncToken, Timestamp, UnionId, UserId,
+        WelcomeCode,
+    },
     policy::CodeFormat,
+};
+
+mod check;
+mod ways;
+
+pub(crate) use check::check;
+pub(crate) use ways::{
+    CustomerPerson, Delivery, Intent, QuestionId, QuestionRecord, SamePerson, Subject, TicketRecord,
+    UserPerson, WindowRecord,
 };
 
 /// The version of all records; a change to one of them gets a number, a struct and an upgrade of its own.
@@ -56,33 +65,14 @@ pub(crate) fn number(tree: TreeId, key: &[u8]) -> Result<u64, StoreError> {
         .map_err(|_| StoreError::BadRecord { tree: tree.name(), why: "its key is no number".to_owned() })
 }
 
-/// Whether this is a record that a store of ours may hold: a key of the tree's form, and a value that can be read.
-pub(crate) fn check(tree: TreeId, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    let bad = |why: &str| StoreError::BadRecord { tree: tree.name(), why: why.to_owned() };
-    match tree {
-        TreeId::Outbox | TreeId::Guesses | TreeId::Audit | TreeId::Unreadable => drop(number(tree, key)?),
-        TreeId::Seen if !key.contains(&0) => return Err(bad("its key names no message")),
-        _ => drop(std::str::from_utf8(key).map_err(|_| bad("its key is not UTF-8"))?),
-    }
-    match tree {
-        TreeId::Meta if key == META_STORE => drop(decode::<StoreMeta>(tree, value)?),
-        TreeId::Meta if key == META_LINK => drop(decode::<LinkMeta>(tree, value)?),
-        TreeId::Meta if key == META_RATION => drop(decode::<Vec<Timestamp>>(tree, value)?),
-        // A fact that a later version knows.
-        TreeId::Meta => {}
-        TreeId::Codes => drop(decode::<CodeRecord>(tree, value)?),
-        TreeId::Users => drop(decode::<UserRecord>(tree, value)?),
-        TreeId::Bindings => drop(decode::<BindingRecord>(tree, value)?),
-        TreeId::BindingsByCustomer => drop(decode::<OpenId>(tree, value)?),
-        TreeId::Cursors => drop(decode::<CursorRecord>(tree, value)?),
-        TreeId::Seen => drop(decode::<Timestamp>(tree, value)?),
-        TreeId::Outbox => drop(decode::<OutboxRecord>(tree, value)?),
-        TreeId::Attempts => drop(decode::<CustomerRecord>(tree, value)?),
-        TreeId::Guesses => drop(decode::<u64>(tree, value)?),
-        TreeId::Audit => drop(decode::<AuditRecord>(tree, value)?),
-        TreeId::Unreadable => drop(decode::<(Timestamp, String)>(tree, value)?),
-    }
-    Ok(())
+/// What a key of the tree `people` begins with: a customer, a user, or a unionid.
+pub(crate) const CUSTOMER: u8 = 0;
+pub(crate) const USER: u8 = 1;
+pub(crate) const SAME: u8 = 2;
+
+/// The key of somebody in the tree `people`.
+pub(crate) fn person_key(kind: u8, id: &str) -> Vec<u8> {
+    [&[kind], id.as_bytes()].concat()
 }
 
 /// Tree `codes`, by the code's stored form.
@@ -241,8 +231,62 @@ pub(crate) struct OutboxRecord {
 /// What an [`OutboxRecord`] is to do. `Debug` hides the text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OutboxTaskRecord {
-    Reply { account: OpenKfId, customer: ExternalUserId, reply_id: ReplyId, text: String },
-    Profile { customer: ExternalUserId },
+    Reply {
+        account: OpenKfId,
+        customer: ExternalUserId,
+        reply_id: ReplyId,
+        text: String,
+    },
+    Profile {
+        customer: ExternalUserId,
+    },
+    Say(Box<SayRecord>),
+    HandOver {
+        account: OpenKfId,
+        customer: ExternalUserId,
+        sent: Timestamp,
+    },
+    Notify {
+        openid: OpenId,
+        customer: ExternalUserId,
+        template_id: String,
+        data: Vec<(String, String)>,
+        bound_at: Timestamp,
+        begun: bool,
+    },
+}
+
+/// An answer that is more than words to be sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SayRecord {
+    pub(crate) account: OpenKfId,
+    pub(crate) customer: ExternalUserId,
+    pub(crate) reply_id: ReplyId,
+    pub(crate) words: WordsRecord,
+    /// The event's own right to speak, and when the customer entered.
+    pub(crate) welcome: Option<(WelcomeCode, Timestamp)>,
+    /// The question that it asks.
+    pub(crate) question: Option<QuestionId>,
+    /// Whether an attempt by the event's right was begun.
+    pub(crate) begun: bool,
+}
+
+/// What a [`SayRecord`] says.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WordsRecord {
+    Text(String),
+    /// A question with its yes and its no.
+    Question {
+        head: String,
+        yes: String,
+        no: String,
+    },
+    /// An invitation with the page that it opens.
+    Card {
+        head: String,
+        path: String,
+        label: String,
+    },
 }
 
 impl fmt::Debug for OutboxTaskRecord {
@@ -250,6 +294,9 @@ impl fmt::Debug for OutboxTaskRecord {
         let (what, customer) = match self {
             Self::Reply { customer, .. } => ("Reply", customer),
             Self::Profile { customer } => ("Profile", customer),
+            Self::Say(say) => ("Say", &say.customer),
+            Self::HandOver { customer, .. } => ("HandOver", customer),
+            Self::Notify { customer, .. } => ("Notify", customer),
         };
         write!(f, "{what}(for {customer})")
     }
@@ -280,7 +327,7 @@ pub(crate) enum AuditKind {
 }
 
 /// Who caused an audit event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum AuditBy {
     Customer,
     User,
@@ -288,6 +335,8 @@ pub(crate) enum AuditBy {
     /// A newer binding took this one's place.
     Replaced,
     WeCom,
+    /// This employee.
+    Staff(UserId),
 }
 
 /// Tree `meta`, key `store`. `Debug` hides the key.

@@ -5,34 +5,37 @@
 //! section 5.
 
 use super::{
-    recognise::{Candidate, Found, Lengths, recognise},
-    records::{AuditBy, AuditKind, BindingRecord, CodeRecord, CustomerRecord, Method, UserRecord},
+    recognise::{Candidate, Lengths, recognise},
+    records::{
+        AuditBy, AuditKind, BindingRecord, CodeRecord, CustomerPerson, CustomerRecord, Method, QuestionId,
+        QuestionRecord, SamePerson, Subject, TicketRecord, UserPerson, UserRecord, WindowRecord,
+    },
+    ways,
 };
 use crate::{
-    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Timestamp},
-    policy::{CodeFormat, OnConflict, Policy, Rate},
-    ports::{KfContent, KfMessage},
+    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, Timestamp, UnionId},
+    policy::{CodeFormat, Handover, Policy},
+    ports::{KfContent, KfMessage, MessageKind},
 };
+
+mod codes;
+mod handover;
+pub(crate) mod joining;
+mod questions;
+mod speech;
+
+pub(crate) use codes::FRESH_START_S;
+use codes::LOCK_S_MAX;
+#[cfg(test)]
+pub(crate) use codes::WRONG_TOTAL_MAX;
+pub(crate) use codes::is_locked;
+pub(crate) use questions::is_alive;
+#[cfg(test)]
+use speech::ANSWERS_KEPT_MAX;
+pub(crate) use speech::{ANSWER_AGE_S_MAX, is_mute, note_answer};
 
 /// A message sent so long before its code was made may still mean it: the clocks differ a little. Seconds.
 pub(crate) const EARLY_S: u64 = 60;
-/// A message this old when it is pulled is acted on, but not answered. Seconds.
-const ANSWER_AGE_S_MAX: u64 = 600;
-/// Beside codes at most so many characters may stand where a wrong or expired one is answered.
-const BESIDE_CHARS_MAX: usize = 10;
-/// Answers to one customer within [`ANSWERS_WINDOW_S`]; beyond, only what was bound or unbound is said.
-const ANSWERS_MAX: usize = 10;
-/// See [`ANSWERS_MAX`]. Seconds.
-const ANSWERS_WINDOW_S: u64 = 600;
-/// So many of the latest answers to a customer are remembered: more than ten, because what binds or unbinds is always
-/// said and pages bring messages late.
-const ANSWERS_KEPT_MAX: usize = 30;
-/// No lock by window lasts longer. Seconds.
-const LOCK_S_MAX: u64 = 24 * 3600;
-/// So many wrong codes lock for good.
-const WRONG_TOTAL_MAX: u32 = 100;
-/// After so long without a wrong code a customer starts afresh. Seconds.
-pub(crate) const FRESH_START_S: u64 = 30 * 24 * 3600;
 
 /// What the rules may ask about what is known.
 pub(crate) trait Known {
@@ -48,6 +51,20 @@ pub(crate) trait Known {
     fn user_of(&self, customer: &ExternalUserId) -> Result<Option<OpenId>, Self::Error>;
     /// A customer's limits.
     fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, Self::Error>;
+    /// What else is known of a customer.
+    fn person(&self, customer: &ExternalUserId) -> Result<CustomerPerson, Self::Error>;
+    /// What else is known of a user.
+    fn user_person(&self, openid: &OpenId) -> Result<UserPerson, Self::Error>;
+    /// Who has this unionid.
+    fn same_person(&self, unionid: &UnionId) -> Result<SamePerson, Self::Error>;
+    /// The code whose link carries this ticket.
+    fn code_of_link(&self, ticket: &Ticket) -> Result<Option<(BindCode, CodeRecord)>, Self::Error>;
+    /// What a card's ticket binds.
+    fn ticket(&self, ticket: &Ticket) -> Result<Option<TicketRecord>, Self::Error>;
+    /// A question.
+    fn question(&self, id: QuestionId) -> Result<Option<QuestionRecord>, Self::Error>;
+    /// Who announced themselves and who came, in an account.
+    fn window(&self, account: &OpenKfId) -> Result<WindowRecord, Self::Error>;
 }
 
 /// What holds while a page is decided.
@@ -61,23 +78,17 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) now: Timestamp,
     /// When the store was made: what was sent before is not counted as wrong.
     pub(crate) store_created_at: Timestamp,
+    /// The ticket of the customer's last entry, where WeCom was asked for it.
+    pub(crate) entered_with: Option<&'a Ticket>,
 }
 
 /// Something that a message brings about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// Keep what else is known of the customer; before all other effects.
+    Person(Box<CustomerPerson>),
     /// Bind, after taking back what stands in the way.
-    Bind {
-        openid: OpenId,
-        customer: ExternalUserId,
-        account: OpenKfId,
-        method: Method,
-        bound_at: Timestamp,
-        /// The code that did it.
-        code: BindCode,
-        /// The users whose bindings give way.
-        replaces: Vec<OpenId>,
-    },
+    Bind(Join),
     /// End a binding by the customer's own word.
     Unbind { openid: OpenId },
     /// Keep the customer's limits.
@@ -86,14 +97,36 @@ pub(crate) enum Effect {
     ConflictNoted { code: BindCode, customer: ExternalUserId },
     /// A wrong code was counted.
     Guess,
-    /// A code did not bind, for this reason (a label of the metric).
+    /// A code or another way did not bind, for this reason (a label of the metric).
     Rejected(&'static str),
     /// To the audit trail.
-    Audit { what: AuditKind, openid: Option<OpenId>, by: AuditBy },
+    Audit { what: AuditKind, openid: Option<OpenId>, method: Option<Method>, by: AuditBy },
+    /// A question has been answered, or is over.
+    Answered(QuestionId),
+    /// A message has come while a question was still under way.
+    HeardSince(QuestionId),
+    /// Keep what happens in the message's account.
+    Window(Box<WindowRecord>),
+    /// Bring a person.
+    HandOver,
     /// An answer is not given, for this reason (a label of the metric).
     Unanswered(&'static str),
     /// Answer in the chat.
     Answer(Answer),
+}
+
+/// Two who are to be bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Join {
+    pub(crate) openid: OpenId,
+    pub(crate) customer: ExternalUserId,
+    pub(crate) account: Option<OpenKfId>,
+    pub(crate) method: Method,
+    pub(crate) bound_at: Timestamp,
+    /// The code that did it.
+    pub(crate) code: Option<BindCode>,
+    /// The users whose bindings give way.
+    pub(crate) replaces: Vec<OpenId>,
 }
 
 /// What to say.
@@ -107,6 +140,18 @@ pub(crate) struct Answer {
     pub(crate) code: Option<(CodeFormat, BindCode)>,
     /// How long something lasts, in minutes.
     pub(crate) minutes: u64,
+    /// What is asked.
+    pub(crate) ask: Option<Ask>,
+}
+
+/// A question to be put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) subject: Subject,
+    /// After this there is nothing left to ask for.
+    pub(crate) until: Timestamp,
+    /// The question that was put before, in vain.
+    pub(crate) again: Option<QuestionId>,
 }
 
 /// The answers, most important first: of several that came up, the first is given.
@@ -116,9 +161,13 @@ pub(crate) enum Saying {
     Unbound,
     AlreadyBound,
     Conflict,
+    OtherPerson,
+    Cancelled,
+    Question,
     Locked,
     WrongCode,
     ExpiredCode,
+    Invitation,
 }
 
 /// What one message comes to.
@@ -130,58 +179,133 @@ pub(crate) struct Verdict {
     pub(crate) remember: bool,
 }
 
-/// Decides a message by what is known. (5.1–5.10; the caller has made sure that it was not decided before.)
+/// Decides a message by what is known. (5.1–5.10 and 7; the caller has made sure that it was not decided before.)
 pub(crate) fn decide<K: Known>(
     message: &KfMessage,
     known: &K,
     circumstances: Circumstances<'_>,
 ) -> Result<Verdict, K::Error> {
-    let (Some(customer), KfContent::Text { content, menu_id: None }) = (&message.customer, &message.content)
-    else {
-        // Pictures, events, taps on menus that are not ours: nothing to decide.
+    let is_customers = matches!(
+        message.content,
+        KfContent::Text { .. }
+            | KfContent::EnterSession { .. }
+            | KfContent::SessionEnded
+            | KfContent::Other(MessageKind::Media)
+    );
+    let Some(customer) = message.customer.as_ref().filter(|_| is_customers) else {
         return Ok(Verdict::default());
     };
+    let policy = circumstances.policy;
+    // A tap may answer a question of before the operator's last decision.
+    let is_tap = matches!(message.content, KfContent::Text { menu_id: Some(_), .. });
+    let knows_people = policy.ways != crate::policy::Ways::default()
+        || policy.confirm_code
+        || policy.handover != Handover::None
+        || is_tap;
+    if !knows_people && !matches!(message.content, KfContent::Text { .. }) {
+        // Pictures and events: nothing to decide.
+        return Ok(Verdict::default());
+    }
+    let person = if knows_people { known.person(customer)? } else { CustomerPerson::default() };
     let mut case = Case {
         message,
         customer,
         known,
         circumstances,
         record: known.customer(customer)?,
+        person,
         effects: Vec::new(),
         answer: None,
+        said: None,
+        unheard: Vec::new(),
+        acted: false,
+        in_passing: false,
+        settled: false,
     };
-    let before = case.record.clone();
-    if circumstances.policy.unbind_word.as_deref() == Some(content.trim()) {
-        case.undo()?;
-    } else {
-        let found = recognise(content, circumstances.lengths);
-        if found.codes.is_empty() {
-            return Ok(Verdict::default());
-        }
-        case.try_codes(&found)?;
+    let (record, person) = (case.record.clone(), case.person.clone());
+    if message.content == KfContent::SessionEnded {
+        case.session_ended();
+        return Ok(case.verdict(&record, &person));
+    }
+    if policy.ways.staff {
+        // Whom an employee binds is told there.
+        case.person.account = Some(message.account.clone());
+    }
+    case.first_things()?;
+    if knows_people {
+        case.further_ways()?;
+        case.ask_again()?;
     }
     case.speak();
-    let Case { record, mut effects, .. } = case;
-    if record != before {
-        effects.push(Effect::Customer(record));
+    if knows_people {
+        case.hear_since();
+        case.hand_over();
     }
-    Ok(Verdict { effects, remember: true })
+    Ok(case.verdict(&record, &person))
 }
 
 /// One message under decision.
-struct Case<'a, K> {
-    message: &'a KfMessage,
-    customer: &'a ExternalUserId,
-    known: &'a K,
-    circumstances: Circumstances<'a>,
-    record: CustomerRecord,
-    effects: Vec<Effect>,
+pub(crate) struct Case<'a, K> {
+    pub(crate) message: &'a KfMessage,
+    pub(crate) customer: &'a ExternalUserId,
+    pub(crate) known: &'a K,
+    pub(crate) circumstances: Circumstances<'a>,
+    pub(crate) record: CustomerRecord,
+    pub(crate) person: CustomerPerson,
+    pub(crate) effects: Vec<Effect>,
     answer: Option<Answer>,
+    /// What is really answered.
+    said: Option<Saying>,
+    /// Questions that are still under way.
+    unheard: Vec<QuestionId>,
+    /// Whether the message meant us: a code, a tap on a question, the word that undoes.
+    pub(crate) acted: bool,
+    /// Whether codes stand in a longer text, and nothing came of them that anybody would notice.
+    in_passing: bool,
+    /// Whether it is decided who is bound, so that no further way is looked at.
+    pub(crate) settled: bool,
 }
 
 impl<K: Known> Case<'_, K> {
-    fn sent(&self) -> Timestamp {
+    pub(crate) fn sent(&self) -> Timestamp {
         self.message.send_time
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.circumstances.policy
+    }
+
+    /// What was written to us: the word that undoes, codes, a tap.
+    fn first_things(&mut self) -> Result<(), K::Error> {
+        match &self.message.content {
+            KfContent::Text { menu_id: Some(menu_id), .. } => self.tap(menu_id)?,
+            KfContent::Text { content, menu_id: None } => {
+                if self.policy().unbind_word.as_deref() == Some(content.trim()) {
+                    self.acted = true;
+                    // Whoever says this wants to be bound by nothing.
+                    self.settled = true;
+                    self.undo()?;
+                } else {
+                    let found = recognise(content, self.circumstances.lengths);
+                    if !found.codes.is_empty() {
+                        self.acted = true;
+                        self.try_codes(&found)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// 7.1: several ways may be open at once; the first that decides ends it.
+    fn further_ways(&mut self) -> Result<(), K::Error> {
+        for way in ways::all() {
+            if (way.is_on)(&self.policy().ways) && (way.hears_all || !self.settled) {
+                (way.hear)(self)?;
+            }
+        }
+        Ok(())
     }
 
     /// 5.9: the one who owns the chat can undo.
@@ -193,190 +317,54 @@ impl<K: Known> Case<'_, K> {
         }
         self.record.undone_at = self.record.undone_at.max(self.sent());
         self.effects.push(Effect::Unbind { openid: openid.clone() });
-        self.audit(AuditKind::Unbound, Some(openid.clone()));
+        self.audit(AuditKind::Unbound, Some(openid.clone()), None);
         self.propose(Saying::Unbound, Some(openid), None);
         Ok(())
     }
 
-    /// 5.5: several codes are tried in order, until one binds or the customer is locked.
-    fn try_codes(&mut self, found: &Found) -> Result<(), K::Error> {
-        let may_say_no = found.beside <= BESIDE_CHARS_MAX;
-        for candidate in &found.codes {
-            if is_locked(&self.record, self.sent()) {
-                self.effects.push(Effect::Rejected("locked"));
-                break;
-            }
-            let Some(code) = self.known.code(&candidate.code)? else {
-                self.wrong(candidate, may_say_no);
-                continue;
-            };
-            if self.try_code(candidate, &code, may_say_no)? {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries a code that was made; whether it has bound.
-    fn try_code(
-        &mut self,
-        candidate: &Candidate,
-        code: &CodeRecord,
-        may_say_no: bool,
-    ) -> Result<bool, K::Error> {
-        let openid = &code.openid;
-        let theirs = self.known.binding(openid)?;
-        let too_early = self.sent() < code.issued_at.minus(EARLY_S);
-        if !too_early && theirs.as_ref().is_some_and(|b| b.customer == *self.customer) {
-            self.propose(Saying::AlreadyBound, Some(openid.clone()), Some(candidate));
-            return Ok(false);
-        }
-        let epoch = self.known.user(openid)?.map(|user| user.epoch);
-        let ends_at = code.revoked_at.map_or(code.expires_at, |at| at.min(code.expires_at));
-        let binds = !too_early
-            && self.sent() < ends_at
-            && !code.spent
-            && epoch == Some(code.epoch)
-            && self.sent() >= self.record.undone_at;
-        if !binds {
-            self.effects.push(Effect::Rejected("expired"));
-            if may_say_no {
-                self.propose(Saying::ExpiredCode, None, Some(candidate));
-            }
-            return Ok(false);
-        }
-        let mine = self.known.user_of(self.customer)?;
-        let mut replaces = Vec::new();
-        let mut newest = Timestamp(0);
-        for other in [mine.clone(), theirs.map(|_| openid.clone())].into_iter().flatten() {
-            if let Some(binding) = self.known.binding(&other)? {
-                newest = newest.max(binding.bound_at);
-            }
-            replaces.push(other);
-        }
-        let gives_way = self.circumstances.policy.on_conflict == OnConflict::Replace && self.sent() >= newest;
-        if !replaces.is_empty() && !gives_way {
-            self.conflict(candidate, code, mine);
-            return Ok(false);
-        }
-        self.effects.push(Effect::Bind {
-            openid: openid.clone(),
-            customer: self.customer.clone(),
-            account: self.message.account.clone(),
-            method: Method::Code,
-            bound_at: self.sent(),
-            code: candidate.code.clone(),
-            replaces,
-        });
-        self.audit(AuditKind::Bound, Some(openid.clone()));
-        self.propose(Saying::Bound, Some(openid.clone()), Some(candidate));
-        Ok(true)
-    }
-
-    /// 5.4: one side is bound elsewhere. The answer may name the customer's own account, never that of the code.
-    fn conflict(&mut self, candidate: &Candidate, code: &CodeRecord, mine: Option<OpenId>) {
-        self.effects.push(Effect::Rejected("conflict"));
-        let noted = Effect::ConflictNoted { code: candidate.code.clone(), customer: self.customer.clone() };
-        if !code.conflicts.contains(self.customer) && !self.effects.contains(&noted) {
-            self.effects.push(noted);
-            self.audit(AuditKind::Conflict, Some(code.openid.clone()));
-        }
-        self.propose(Saying::Conflict, mine, Some(candidate));
-    }
-
-    /// 5.6: a code that was never made.
-    fn wrong(&mut self, candidate: &Candidate, may_say_no: bool) {
-        self.effects.push(Effect::Rejected("wrong"));
-        let mut locked = false;
-        if self.sent() >= self.circumstances.store_created_at {
-            self.effects.push(Effect::Guess);
-            let rate = self.circumstances.policy.wrong_codes_per_customer;
-            let sent = self.sent();
-            locked = count_wrong(&mut self.record, sent, rate);
-        }
-        if locked {
-            self.audit(AuditKind::Locked, None);
-            self.propose(Saying::Locked, None, Some(candidate));
-        } else if may_say_no {
-            self.propose(Saying::WrongCode, None, Some(candidate));
+    /// Binds, and says so unless it is to happen without a word.
+    pub(crate) fn bind(&mut self, join: Join, candidate: Option<&Candidate>, is_silent: bool) {
+        self.settled = true;
+        let (openid, method) = (join.openid.clone(), join.method);
+        self.effects.push(Effect::Bind(join));
+        self.audit(AuditKind::Bound, Some(openid.clone()), Some(method));
+        if !is_silent {
+            self.propose(Saying::Bound, Some(openid), candidate);
         }
     }
 
-    fn audit(&mut self, what: AuditKind, openid: Option<OpenId>) {
-        self.effects.push(Effect::Audit { what, openid, by: AuditBy::Customer });
+    /// 7.3: the two are known to be different people.
+    pub(crate) fn other_person(&mut self, openid: OpenId) {
+        self.settled = true;
+        self.effects.push(Effect::Rejected("other_person"));
+        self.audit(AuditKind::OtherPerson, Some(openid), None);
+        self.propose(Saying::OtherPerson, None, None);
     }
 
-    /// Keeps the most important of the answers that came up, and of equals the first.
-    fn propose(&mut self, saying: Saying, openid: Option<OpenId>, candidate: Option<&Candidate>) {
-        if self.answer.as_ref().is_none_or(|answer| saying < answer.saying) {
-            let code = candidate.map(|c| (c.format, c.code.clone()));
-            let minutes = match saying {
-                Saying::Locked if self.record.locked_for_good => LOCK_S_MAX / 60,
-                Saying::Locked => self.record.locked_until.since(self.sent()).div_ceil(60),
-                _ => 0,
-            };
-            self.answer = Some(Answer { saying, openid, code, minutes });
+    /// Asks before binding.
+    pub(crate) fn ask(&mut self, openid: OpenId, ask: Ask) {
+        self.settled = true;
+        self.propose(Saying::Question, Some(openid), None);
+        if let Some(answer) = self.answer.as_mut().filter(|answer| answer.saying == Saying::Question) {
+            answer.ask.get_or_insert(ask);
         }
     }
 
-    /// 5.5 and 5.10: at most one answer, not too late, and not too many.
-    fn speak(&mut self) {
-        let Some(answer) = self.answer.take() else { return };
-        let sent = self.sent();
-        if self.circumstances.now.since(sent) > ANSWER_AGE_S_MAX {
-            self.effects.push(Effect::Unanswered("too_old"));
-            return;
-        }
-        let answered = &mut self.record.answered;
-        // None is forgotten for being far from this message: the next one may be of another time.
-        let is_near = |at: &&Timestamp| at.since(sent).max(sent.since(**at)) < ANSWERS_WINDOW_S;
-        let matters = matches!(answer.saying, Saying::Bound | Saying::Unbound);
-        if answered.iter().filter(is_near).count() >= ANSWERS_MAX && !matters {
-            self.effects.push(Effect::Unanswered("muted"));
-            return;
-        }
-        answered.push(sent);
-        answered.sort_unstable();
-        if answered.len() > ANSWERS_KEPT_MAX {
-            answered.remove(0);
-        }
-        self.effects.push(Effect::Answer(answer));
+    pub(crate) fn audit(&mut self, what: AuditKind, openid: Option<OpenId>, method: Option<Method>) {
+        self.effects.push(Effect::Audit { what, openid, method, by: AuditBy::Customer });
     }
-}
 
-/// Whether codes of a message sent at `sent` are ignored.
-fn is_locked(record: &CustomerRecord, sent: Timestamp) -> bool {
-    record.locked_for_good || sent < record.locked_until
-}
-
-/// Counts a wrong code; whether it is the one that locks.
-fn count_wrong(record: &mut CustomerRecord, sent: Timestamp, rate: Rate) -> bool {
-    if record.wrong_total > 0 && sent >= record.last_wrong_at.plus(FRESH_START_S) {
-        record.wrong_total = 0;
-        record.wrong_in_window = 0;
-        record.locks = 0;
+    fn verdict(self, record: &CustomerRecord, person: &CustomerPerson) -> Verdict {
+        let Self { record: new_record, person: new_person, mut effects, acted, .. } = self;
+        if new_record != *record {
+            effects.push(Effect::Customer(new_record));
+        }
+        if new_person != *person {
+            effects.insert(0, Effect::Person(Box::new(new_person)));
+        }
+        let remember = acted || !effects.is_empty();
+        Verdict { effects, remember }
     }
-    record.wrong_total += 1;
-    record.last_wrong_at = record.last_wrong_at.max(sent);
-    // A late page brings a code of a window that is over: it counts for the total alone.
-    let is_of_this_window = record.wrong_in_window == 0 || sent.plus(rate.window_s) > record.window_start;
-    if record.wrong_in_window == 0 || sent >= record.window_start.plus(rate.window_s) {
-        record.window_start = sent;
-        record.wrong_in_window = 0;
-    }
-    record.wrong_in_window += u32::from(is_of_this_window);
-    if record.wrong_total >= WRONG_TOTAL_MAX {
-        record.locked_for_good = true;
-        return true;
-    }
-    if !is_of_this_window || record.wrong_in_window < rate.count {
-        return false;
-    }
-    record.locks += 1;
-    let doublings = (record.locks - 1).min(32);
-    let lasts = rate.window_s.saturating_mul(1 << doublings).min(LOCK_S_MAX);
-    record.locked_until = record.window_start.plus(lasts);
-    true
 }
 
 #[cfg(test)]

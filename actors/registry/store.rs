@@ -62,11 +62,19 @@ pub(crate) enum TreeId {
     Audit,
     /// Messages that could not be read.
     Unreadable,
+    /// Who people are on either side.
+    People,
+    /// What cards bind.
+    Tickets,
+    /// What customers were asked.
+    Questions,
+    /// Who announced themselves in which account, and who came.
+    Windows,
 }
 
 impl TreeId {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Meta,
         Self::Codes,
         Self::Users,
@@ -79,6 +87,10 @@ impl TreeId {
         Self::Guesses,
         Self::Audit,
         Self::Unreadable,
+        Self::People,
+        Self::Tickets,
+        Self::Questions,
+        Self::Windows,
     ];
 
     /// The tree's name on disk.
@@ -96,6 +108,10 @@ impl TreeId {
             Self::Guesses => "guesses",
             Self::Audit => "audit",
             Self::Unreadable => "unreadable",
+            Self::People => "people",
+            Self::Tickets => "tickets",
+            Self::Questions => "questions",
+            Self::Windows => "windows",
         }
     }
 }

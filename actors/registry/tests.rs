@@ -21,6 +21,8 @@ use crate::{
 };
 
 mod model;
+mod walk;
+mod ways;
 
 const DAY: u64 = 24 * 3600;
 const HOUR: u64 = 3600;
@@ -305,6 +307,7 @@ async fn pending(rig: &Rig) -> PendingCode {
 
 async fn save_profile(rig: &Rig, customer: &str, nickname: Option<&str>, unionid: Option<&str>) {
     let profile = crate::ports::Profile {
+        entered_with: None,
         customer: ExternalUserId::new(customer),
         nickname: nickname.map(str::to_owned),
         unionid: unionid.map(UnionId::new),
@@ -404,7 +407,10 @@ async fn a_store_of_a_newer_version_is_refused() {
     put(&rig, TreeId::Meta, super::META_STORE, &StoreMeta { schema: super::SCHEMA + 1, ..meta }).await;
     let before = everything(&rig).await;
     let error = rig.up().await.err().unwrap();
-    assert!(matches!(error, StartError::Store(StoreError::Newer { found: 2, known: 1 })), "{error}");
+    assert!(
+        matches!(error, StartError::Store(StoreError::Newer { found, known }) if found == known + 1),
+        "{error}"
+    );
     assert_eq!(everything(&rig).await, before, "it is left as it was");
 }
 

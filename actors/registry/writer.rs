@@ -26,14 +26,17 @@ use super::{
     overlay::Overlay,
     page::PageNote,
     reader::Published,
-    records::{OutboxRecord, OutboxTaskRecord, decode, number},
+    records::{OutboxRecord, OutboxTaskRecord, SayRecord, WordsRecord, decode, number},
     store::{Changes as TreeChanges, Store, StoreError, TreeId},
     sweep::Sweeper,
 };
 use crate::{
     ids::{OpenId, Timestamp},
-    messages::{CursorState, NotifierMessage, OutboxEntry, OutboxTask, Refusal, RegistryMessage},
-    ports::{Clock, Reply},
+    messages::{
+        CursorState, HandOver, NotifierMessage, Notify, OutboxEntry, OutboxTask, Refusal, RegistryMessage,
+        Say, Settlement, Welcome,
+    },
+    ports::{Clock, MenuItem, Notice, Reply, Words},
 };
 
 /// Commands in one batch at most, so that the first doesn't wait for ever for the last.
@@ -55,7 +58,7 @@ pub(crate) struct Writer {
     pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
     pub(crate) room_checked_at: Option<Instant>,
     /// Outbox entries that are done with, but could not be struck because the disk was full.
-    pub(crate) unsettled: Vec<u64>,
+    pub(crate) unsettled: Vec<(u64, Settlement)>,
 }
 
 /// Something to be told once the batch is on the disk.
@@ -85,7 +88,7 @@ impl Writer {
         let now_ms = self.clock.now_ms();
         self.doubt_the_birthday(Timestamp(now_ms / 1000));
         let mut ledger = Ledger {
-            overlay: Overlay::new(&self.store),
+            overlay: Overlay::new(&self.store, self.desk.mint.clone(), Timestamp(now_ms / 1000)),
             now_ms,
             changed: BTreeSet::new(),
             outbox_grew: false,
@@ -101,6 +104,10 @@ impl Writer {
                 RegistryMessage::Outbox { from, limit, reply } => {
                     let entries = outbox(&self.store, from, limit)?;
                     promises.push(Box::new(move || tell(reply, entries)));
+                }
+                RegistryMessage::Wanting(on_page, reply) => {
+                    let wanted = ledger.wanting(&on_page)?;
+                    promises.push(Box::new(move || tell(reply, wanted)));
                 }
                 RegistryMessage::Cursor(account, reply) => {
                     let record = ledger.overlay.cursor(&account)?;
@@ -228,6 +235,34 @@ fn decide(
             let was_there = ledger.lift_lock(&customer)?;
             promises.push(Box::new(move || tell(reply, Ok(was_there))));
         }
+        RegistryMessage::Meet(openid, unionid, reply) => {
+            ledger.meet(&openid, &unionid)?;
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+        }
+        RegistryMessage::LookAtTicket(request, reply) => {
+            let facts = ledger.look_at_ticket(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(facts))));
+        }
+        RegistryMessage::RedeemTicket(request, reply) => {
+            let outcome = ledger.redeem_ticket(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(outcome))));
+        }
+        RegistryMessage::OpenIntent(openid, unionid, reply) => {
+            let outcome = ledger.open_intent(&openid, unionid.as_ref())?;
+            promises.push(Box::new(move || tell(reply, Ok(outcome))));
+        }
+        RegistryMessage::MakeTicket(request, reply) => {
+            let ticket = ledger.make_ticket(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(ticket))));
+        }
+        RegistryMessage::BindForStaff(request, reply) => {
+            let outcome = ledger.bind_for_staff(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(outcome))));
+        }
+        RegistryMessage::Begin(seq, reply) => {
+            ledger.begin(seq)?;
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+        }
         RegistryMessage::CommitPage(commit, reply) => {
             ledger.commit_page(&commit)?;
             promises.push(Box::new(move || tell(reply, Ok(()))));
@@ -250,6 +285,7 @@ fn decide(
         | RegistryMessage::BeginExport(_)
         | RegistryMessage::NextExported(..)
         | RegistryMessage::Cursor(..)
+        | RegistryMessage::Wanting(..)
         | RegistryMessage::Subscribe(_)
         | RegistryMessage::Barrier(_)
         | RegistryMessage::WriterFailed(_) => {}
@@ -266,8 +302,15 @@ fn refuse(command: RegistryMessage, promises: &mut Vec<Promise>) {
         RegistryMessage::Issue(_, reply) => no(reply, promises),
         RegistryMessage::Unbind(_, reply) | RegistryMessage::LiftLock(_, reply) => no(reply, promises),
         RegistryMessage::CommitPage(_, reply)
+        | RegistryMessage::Meet(_, _, reply)
+        | RegistryMessage::Begin(_, reply)
         | RegistryMessage::SaveLink(_, reply)
         | RegistryMessage::SaveProfiles(_, reply) => no(reply, promises),
+        RegistryMessage::LookAtTicket(_, reply) => no(reply, promises),
+        RegistryMessage::RedeemTicket(_, reply) => no(reply, promises),
+        RegistryMessage::OpenIntent(_, _, reply) => no(reply, promises),
+        RegistryMessage::MakeTicket(_, reply) => no(reply, promises),
+        RegistryMessage::BindForStaff(_, reply) => no(reply, promises),
         _ => {}
     }
 }
@@ -285,15 +328,49 @@ fn outbox(store: &Store, from: u64, limit: usize) -> Result<Vec<OutboxEntry>, St
         .map(|entry| {
             let (key, value) = entry?;
             let record: OutboxRecord = decode(TreeId::Outbox, &value)?;
-            let task = match record.task {
-                OutboxTaskRecord::Reply { account, customer, reply_id, text } => {
-                    OutboxTask::Reply(Reply { account, customer, reply_id, text })
-                }
-                OutboxTaskRecord::Profile { customer } => OutboxTask::Profile(customer),
-            };
+            let task = task(record.task);
             Ok(OutboxEntry { seq: number(TreeId::Outbox, &key)?, created_at: record.created_at, task })
         })
         .collect()
+}
+
+/// A stored task, as the notifier takes it.
+fn task(record: OutboxTaskRecord) -> OutboxTask {
+    match record {
+        OutboxTaskRecord::Reply { account, customer, reply_id, text } => {
+            let reply = Reply { account, customer, reply_id, words: Words::Text(text) };
+            OutboxTask::Say(Box::new(Say { reply, welcome: None, begun: false }))
+        }
+        OutboxTaskRecord::Say(say) => {
+            let SayRecord { account, customer, reply_id, words, welcome, question, begun } = *say;
+            let words = match (words, question) {
+                (WordsRecord::Text(text), _) => Words::Text(text),
+                (WordsRecord::Question { head, yes, no }, question) => {
+                    let item = |says_yes: bool, label| {
+                        question.map(|id| MenuItem::Click { id: id.menu_id(says_yes), label })
+                    };
+                    Words::Menu {
+                        head,
+                        items: [item(true, yes), item(false, no)].into_iter().flatten().collect(),
+                    }
+                }
+                (WordsRecord::Card { head, path, label }, _) => {
+                    Words::Menu { head, items: vec![MenuItem::Page { path, label }] }
+                }
+            };
+            let welcome = welcome.map(|(code, entered_at)| Welcome { code, entered_at });
+            let reply = Reply { account, customer, reply_id, words };
+            OutboxTask::Say(Box::new(Say { reply, welcome, begun }))
+        }
+        OutboxTaskRecord::Profile { customer } => OutboxTask::Profile(customer),
+        OutboxTaskRecord::HandOver { account, customer, sent } => {
+            OutboxTask::HandOver(HandOver { account, customer, sent })
+        }
+        OutboxTaskRecord::Notify { openid, customer, template_id, data, bound_at, begun } => {
+            let notice = Notice { openid, template_id, data, bound_at };
+            OutboxTask::Notify(Box::new(Notify { notice, customer, begun }))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -301,7 +378,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::{ExternalUserId, MessageId, OpenKfId},
-        messages::PageCommit,
+        messages::{Learned, PageCommit},
         ports::{KfContent, KfMessage, Page},
         registry::{RegistryOptions, open},
         tally::Tally,
@@ -329,7 +406,8 @@ mod tests {
             content: KfContent::Text { content: "111111".to_owned(), menu_id: None },
         };
         let page = Page { messages: vec![message], ..Page::default() };
-        let commit = PageCommit { account: OpenKfId::new("wkA"), page, sync_token: None };
+        let commit =
+            PageCommit { account: OpenKfId::new("wkA"), page, sync_token: None, learned: Learned::default() };
         RegistryMessage::CommitPage(Box::new(commit), ractor::concurrency::oneshot().0.into())
     }
 
@@ -343,7 +421,14 @@ mod tests {
         // The disk is not looked at again before the test is over.
         writer.room_checked_at = Some(Instant::now() + Duration::from_hours(1));
         writer.published.writable.store(false, Ordering::Relaxed);
-        writer.batch(entries.iter().map(|entry| RegistryMessage::Settle(vec![entry.seq])).collect()).unwrap();
+        writer
+            .batch(
+                entries
+                    .iter()
+                    .map(|entry| RegistryMessage::Settle(vec![(entry.seq, Settlement::Done)]))
+                    .collect(),
+            )
+            .unwrap();
         assert_eq!(
             outbox(&writer.store, 0, 10).unwrap(),
             entries,

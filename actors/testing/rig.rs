@@ -51,6 +51,7 @@ impl Default for Setup {
                 accounts: vec![OpenKfId::new(ACCOUNT)],
                 reconcile_every_ms: 300_000,
                 own_link: None,
+                learns: false,
             },
             corp_id: "ww1".to_owned(),
             entropy: Arc::new(SeededEntropy::new(1)),
@@ -131,8 +132,12 @@ impl Rig {
                 entropy: Arc::clone(&self.setup.entropy),
                 tally: self.tally.clone(),
             },
-            sync_policy: self.setup.sync_policy.clone(),
+            sync_policy: SyncPolicy {
+                learns: self.setup.policy.ways.link || self.setup.policy.ways.unionid,
+                ..self.setup.sync_policy.clone()
+            },
             wecom: Arc::<ScriptedWeCom>::clone(&self.wecom),
+            mini_program: Arc::<ScriptedWeCom>::clone(&self.wecom),
         }
     }
 
@@ -193,6 +198,14 @@ impl Rig {
         self.settled().await;
     }
 
+    /// The same; returns when it is decided.
+    pub(crate) async fn chat_unanswered(&mut self, customer: &str, text: &str) {
+        let now = self.now();
+        self.says(customer, text, now);
+        self.nudge().await;
+        self.decided().await;
+    }
+
     /// A callback for the usual account with a fresh sync token.
     pub(crate) async fn nudge(&mut self) {
         self.nudge_at(Some(ACCOUNT)).await;
@@ -235,6 +248,13 @@ impl Rig {
     pub(crate) async fn bind(&mut self, openid: &str, customer: &str) {
         let code = self.new_code(openid).await;
         self.chat(customer, code.code.as_str()).await;
+        assert_eq!(self.bound_to(openid).await.as_deref(), Some(customer), "{openid} should be bound");
+    }
+
+    /// The same; returns when it is decided.
+    pub(crate) async fn bind_unsettled(&mut self, openid: &str, customer: &str) {
+        let code = self.new_code(openid).await;
+        self.chat_unanswered(customer, code.code.as_str()).await;
         assert_eq!(self.bound_to(openid).await.as_deref(), Some(customer), "{openid} should be bound");
     }
 

@@ -12,11 +12,17 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    ids::{Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, Timestamp, UnionId},
-    ports::{CallError, KfAccount, KfContent, KfMessage, Page, Profile, PullRequest, Reply, ServiceState},
+    ids::{
+        Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, Ticket, Timestamp, UnionId, UserId, WelcomeCode,
+    },
+    ports::{
+        CallError, KfAccount, KfContent, KfMessage, Notice, NoticeFate, Page, Profile, PullRequest, Receiver,
+        Reply, ServiceState,
+    },
 };
 
 mod calls;
+mod seen;
 
 /// See the module. Accounts are those of [`ScriptedWeCom::new`] until they are changed.
 #[derive(Debug)]
@@ -24,6 +30,8 @@ pub struct ScriptedWeCom {
     state: Mutex<State>,
     pulls_held: watch::Sender<bool>,
     sends_held: watch::Sender<bool>,
+    transfers_held: watch::Sender<bool>,
+    profiles_held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +50,12 @@ struct State {
     said: Vec<Reply>,
     taken: BTreeSet<(OpenKfId, ReplyId)>,
     service_states: BTreeMap<ExternalUserId, ServiceState>,
-    transfers: Vec<(OpenKfId, ExternalUserId)>,
+    welcomes: Vec<WelcomeCode>,
+    welcome_script: VecDeque<Result<(), CallError>>,
+    transfers: Vec<(OpenKfId, ExternalUserId, Receiver)>,
+    receiving: Vec<UserId>,
+    notices: Vec<Notice>,
+    notice_script: VecDeque<Result<NoticeFate, CallError>>,
     transfer_script: VecDeque<Result<(), CallError>>,
     sessions_asked: usize,
     profiles: BTreeMap<ExternalUserId, Profile>,
@@ -68,6 +81,8 @@ impl ScriptedWeCom {
             state: Mutex::new(State { page_messages_max: 100, ..State::default() }),
             pulls_held: watch::Sender::new(false),
             sends_held: watch::Sender::new(false),
+            transfers_held: watch::Sender::new(false),
+            profiles_held: watch::Sender::new(false),
         };
         wecom.set_accounts(accounts);
         wecom
@@ -155,7 +170,31 @@ impl ScriptedWeCom {
         self.state().send_script.extend(results);
     }
 
-    /// The next transfers to the assistant get these results.
+    /// The next welcomes get these results.
+    pub fn script_welcomes(&self, results: impl IntoIterator<Item = Result<(), CallError>>) {
+        self.state().welcome_script.extend(results);
+    }
+
+    /// The next subscribe messages get these results.
+    pub fn script_notices(&self, results: impl IntoIterator<Item = Result<NoticeFate, CallError>>) {
+        self.state().notice_script.extend(results);
+    }
+
+    /// These people are receiving, in every account.
+    pub fn set_receiving(&self, userids: &[&str]) {
+        self.state().receiving = userids.iter().map(|userid| UserId::new(*userid)).collect();
+    }
+
+    /// The ticket of a customer's last entry, as WeCom tells it.
+    pub fn set_entry(&self, customer: &str, ticket: &Ticket) {
+        let customer = ExternalUserId::new(customer);
+        let unknown =
+            || Profile { customer: customer.clone(), nickname: None, unionid: None, entered_with: None };
+        let mut state = self.state();
+        state.profiles.entry(customer.clone()).or_insert_with(unknown).entered_with = Some(ticket.clone());
+    }
+
+    /// The next transfers get these results.
     pub fn script_transfers(&self, results: impl IntoIterator<Item = Result<(), CallError>>) {
         self.state().transfer_script.extend(results);
     }
@@ -185,6 +224,21 @@ impl ScriptedWeCom {
         self.sends_held.send_replace(held);
     }
 
+    /// Holds transfers open, or lets them go on.
+    pub fn hold_transfers(&self, held: bool) {
+        self.transfers_held.send_replace(held);
+    }
+
+    /// WeCom tells nothing of a customer any more.
+    pub fn forget_profile(&self, customer: &str) {
+        self.state().profiles.remove(&ExternalUserId::new(customer));
+    }
+
+    /// Holds questions about customers open, or lets them go on.
+    pub fn hold_profiles(&self, held: bool) {
+        self.profiles_held.send_replace(held);
+    }
+
     /// The state of a customer's session; [`ServiceState::New`] unless set.
     pub fn set_service_state(&self, customer: &str, state: ServiceState) {
         self.state().service_states.insert(ExternalUserId::new(customer), state);
@@ -197,81 +251,9 @@ impl ScriptedWeCom {
             customer: customer.clone(),
             nickname: Some(nickname.to_owned()),
             unionid: unionid.map(UnionId::new),
+            entered_with: None,
         };
         self.state().profiles.insert(customer, profile);
-    }
-
-    /// All pulls so far, failed ones too.
-    #[must_use]
-    pub fn pulls(&self) -> Vec<PullRequest> {
-        self.state().pulls.clone()
-    }
-
-    /// The pulls of one account so far.
-    #[must_use]
-    pub fn pulls_of(&self, account: &str) -> Vec<PullRequest> {
-        self.pulls().into_iter().filter(|pull| pull.account.as_str() == account).collect()
-    }
-
-    /// The greatest number of pulls that were open at once: over all accounts, and of one account.
-    #[must_use]
-    pub fn pulls_at_once(&self) -> (usize, usize) {
-        let state = self.state();
-        (state.pulls_at_once, state.pulls_of_one_account_at_once)
-    }
-
-    /// The number of pulls that are open.
-    #[must_use]
-    pub fn pulls_open(&self) -> usize {
-        self.state().pulls_in_flight.len()
-    }
-
-    /// All attempts at saying something, in order.
-    #[must_use]
-    pub fn sends(&self) -> Vec<Reply> {
-        self.state().sends.clone()
-    }
-
-    /// What was really said, in order: no reply id twice.
-    #[must_use]
-    pub fn said(&self) -> Vec<Reply> {
-        self.state().said.clone()
-    }
-
-    /// What a customer has heard, in order.
-    #[must_use]
-    pub fn heard(&self, customer: &str) -> Vec<String> {
-        self.said().into_iter().filter(|r| r.customer.as_str() == customer).map(|r| r.text).collect()
-    }
-
-    /// Who was moved to the assistant.
-    #[must_use]
-    pub fn transfers(&self) -> Vec<(OpenKfId, ExternalUserId)> {
-        self.state().transfers.clone()
-    }
-
-    /// How often the state of a session was asked for.
-    #[must_use]
-    pub fn sessions_asked(&self) -> usize {
-        self.state().sessions_asked
-    }
-
-    /// Who was asked about, call by call.
-    #[must_use]
-    pub fn profile_lookups(&self) -> Vec<Vec<ExternalUserId>> {
-        self.state().profile_lookups.clone()
-    }
-
-    /// How often the accounts were listed.
-    #[must_use]
-    pub fn listings(&self) -> usize {
-        self.state().listings
-    }
-
-    /// The accounts to which links were made.
-    #[must_use]
-    pub fn links(&self) -> Vec<OpenKfId> {
-        self.state().links.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -46,6 +46,7 @@ pub(super) async fn ask(config: &Config) -> Result<Result<Vec<Listed>, CallError
         api_base: wecom.api_base.clone(),
         corp_id: wecom.corp_id.clone(),
         secret: wecom.secret.clone(),
+        app_id: config.miniprogram.app_id.clone(),
     };
     let client = WecomClient::new(whom, http, Arc::new(SystemClock), Tally::default());
     let accounts = match client.accounts().await {

@@ -5,14 +5,13 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, net::SocketAddr, time::Duration};
 
-use secrecy::{ExposeSecret as _, SecretString};
-
 use super::{
     Admin, Binding, CodeFormat, Config, Handover, Kf, Limits, Messages, Method, MiniProgram, OnConflict,
     Problem, Rate, Server, Store, WeCom, Webhooks, checks,
     environment::Environment,
     keys::KEYS,
     layers::Settings,
+    together,
     value::{Fault, Value},
 };
 
@@ -22,16 +21,15 @@ const MESSAGE_BYTES_MAX: usize = 2048;
 const MENU_HEAD_BYTES_MAX: usize = 1024;
 /// What WeCom takes as an item to tap.
 const MENU_ITEM_BYTES_MAX: usize = 128;
-const UNBIND_PLACEHOLDER: &str = "{unbind_word}";
-const NOT_YET: &str = "switches on what is not built yet in this version";
-/// The names of the methods, in the order of [`Method`], and whether they may be listed in this version.
-const METHODS: [(&str, Method, bool); 6] = [
-    ("code", Method::Code, true),
-    ("link", Method::Link, true),
-    ("card", Method::Card, false),
-    ("unionid", Method::UnionId, true),
-    ("window", Method::Window, false),
-    ("staff", Method::Staff, false),
+pub(super) const UNBIND_PLACEHOLDER: &str = "{unbind_word}";
+/// The names of the methods, in the order of [`Method`].
+const METHODS: [(&str, Method); 6] = [
+    ("code", Method::Code),
+    ("link", Method::Link),
+    ("card", Method::Card),
+    ("unionid", Method::UnionId),
+    ("window", Method::Window),
+    ("staff", Method::Staff),
 ];
 
 /// While there is no word to undo a binding with, the default text does not speak of it.
@@ -93,9 +91,9 @@ pub(super) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Config
             secret: reader.optional("webhooks.secret", checks::webhook_secret),
         },
     };
-    refuse_unbuilt(settings, problems);
-    judge_together(&config, problems);
-    let notes = notes(&config);
+    together::refuse_unbuilt(settings, problems);
+    together::judge(&config, problems);
+    let notes = together::notes(&config);
     (config, notes)
 }
 
@@ -132,7 +130,7 @@ fn wecom(reader: &mut Reader<'_>) -> WeCom {
         request_timeout: reader.time("wecom.request_timeout"),
         proxy: reader.optional("wecom.proxy", checks::proxy),
         staff_secret: reader.optional("wecom.staff_secret", checks::secret),
-        staff_userids: reader.list("wecom.staff_userids"),
+        staff_userids: reader.items("wecom.staff_userids", checks::userid),
     }
 }
 
@@ -145,7 +143,7 @@ fn kf(reader: &mut Reader<'_>) -> Kf {
             "servicer" => Handover::Servicer,
             _ => Handover::None,
         },
-        servicers: reader.list("kf.servicers"),
+        servicers: reader.items("kf.servicers", checks::userid),
         person_word: reader.optional("kf.person_word", checks::word),
     }
 }
@@ -155,8 +153,8 @@ fn miniprogram(reader: &mut Reader<'_>) -> MiniProgram {
         Some(Value::Table(fields)) => fields.clone(),
         _ => BTreeMap::new(),
     };
-    for text in subscribe_data.values() {
-        if let Err(fault) = checks::placeholders(text, &checks::SUBSCRIBE_PLACEHOLDERS) {
+    for (field, text) in &subscribe_data {
+        if let Err(fault) = checks::subscribe_field(field, text) {
             reader.report("miniprogram.subscribe_data", fault);
         }
     }
@@ -199,22 +197,9 @@ fn methods(reader: &mut Reader<'_>) -> Vec<Method> {
     let Some(Value::List(listed)) = reader.settings.value(KEY) else {
         return Vec::new();
     };
-    for name in listed {
-        match METHODS.iter().find(|(known, ..)| known == name) {
-            Some((_, _, true)) => {}
-            Some(_) => reader.report(
-                KEY,
-                Fault::new(
-                    format!("has {name:?}, which is not built yet in this version"),
-                    "remove it from the list",
-                ),
-            ),
-            None => {
-                let known =
-                    METHODS.iter().map(|(known, ..)| format!("\"{known}\"")).collect::<Vec<_>>().join(", ");
-                reader.report(KEY, Fault::new(format!("has {name:?}"), format!("use only {known}")));
-            }
-        }
+    for name in listed.iter().filter(|name| !METHODS.iter().any(|(known, _)| known == name)) {
+        let known = METHODS.iter().map(|(known, _)| format!("\"{known}\"")).collect::<Vec<_>>().join(", ");
+        reader.report(KEY, Fault::new(format!("has {name:?}"), format!("use only {known}")));
     }
     if !listed.iter().any(|name| name == "code") {
         reader.report(
@@ -224,8 +209,8 @@ fn methods(reader: &mut Reader<'_>) -> Vec<Method> {
     }
     METHODS
         .iter()
-        .filter(|(known, ..)| listed.iter().any(|name| name == known))
-        .map(|(_, method, _)| *method)
+        .filter(|(known, _)| listed.iter().any(|name| name == known))
+        .map(|(_, method)| *method)
         .collect()
 }
 
@@ -248,85 +233,6 @@ fn messages(reader: &mut Reader<'_>) -> Messages {
         cancelled: text("messages.cancelled", MESSAGE_BYTES_MAX),
         other_person: text("messages.other_person", MESSAGE_BYTES_MAX),
     }
-}
-
-fn refuse_unbuilt(settings: &Settings, problems: &mut Vec<Problem>) {
-    for key in KEYS.iter().filter(|key| key.later && settings.value(key.name).is_some()) {
-        if !settings.is_default(key.name) {
-            let fix = "leave it at its default until a later version";
-            problems.push(Problem::at(key.name, settings.source(key.name), Fault::new(NOT_YET, fix)));
-        }
-    }
-}
-
-fn judge_together(config: &Config, problems: &mut Vec<Problem>) {
-    let messages = &config.messages;
-    let texts = [
-        ("messages.bound", &messages.bound),
-        ("messages.unbound", &messages.unbound),
-        ("messages.wrong_code", &messages.wrong_code),
-        ("messages.expired_code", &messages.expired_code),
-        ("messages.locked", &messages.locked),
-        ("messages.conflict", &messages.conflict),
-        ("messages.already_bound", &messages.already_bound),
-    ];
-    let word_is_wrong = problems.iter().any(|problem| problem.key == "binding.unbind_word");
-    if config.binding.unbind_word.is_none() && !word_is_wrong {
-        for (name, _) in texts.iter().filter(|(_, text)| text.contains(UNBIND_PLACEHOLDER)) {
-            problems.push(Problem::new(
-                *name,
-                format!("has {UNBIND_PLACEHOLDER}, but binding.unbind_word is empty"),
-                "remove the placeholder, or set binding.unbind_word",
-            ));
-        }
-    }
-    if config.binding.unbind_word.is_some() && config.binding.unbind_word == config.kf.person_word {
-        problems.push(Problem::new(
-            "kf.person_word",
-            "is the same word as binding.unbind_word",
-            "choose two different words",
-        ));
-    }
-    if config.server.tls_cert.is_some() != config.server.tls_key.is_some() {
-        problems.push(Problem::new(
-            if config.server.tls_cert.is_some() { "server.tls_key" } else { "server.tls_cert" },
-            "is empty while its other half is set",
-            "set both server.tls_cert and server.tls_key, or neither",
-        ));
-    }
-}
-
-fn notes(config: &Config) -> Vec<Problem> {
-    let wants_link = config.binding.methods.contains(&Method::Link);
-    let mut notes = Vec::new();
-    if wants_link && config.kf.url.as_ref().is_some_and(|url| !url.contains("enc_scene=")) {
-        notes.push(Problem::new(
-            "kf.url",
-            "has no enc_scene, so WeCom passes no ticket on and the method \"link\" can't work with it; codes do",
-            "leave kf.url empty to have a link made, or take \"link\" out of binding.methods",
-        ));
-    }
-    let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
-    if !is_plain(&config.wecom.token) {
-        notes.push(Problem::new(
-            "wecom.token",
-            "has other characters than letters and digits, which WeCom's console does not take",
-            "paste it again, or make one with `kfbind keygen` and paste it there, too",
-        ));
-    }
-    if config
-        .admin
-        .api_key
-        .as_ref()
-        .is_some_and(|key| key.expose_secret().len() < checks::ADMIN_KEY_CHARS_MIN)
-    {
-        notes.push(Problem::new(
-            "admin.api_key",
-            format!("has fewer than {} characters and can be guessed", checks::ADMIN_KEY_CHARS_MIN),
-            "make one with `kfbind keygen`",
-        ));
-    }
-    notes
 }
 
 /// Reads single values and leaves a problem where one is wrong.

@@ -126,6 +126,29 @@ pub(super) fn account(text: &str) -> Result<String, Fault> {
     id(text, fix)
 }
 
+/// WeCom's form of a userid; upper and lower case are kept as they are.
+pub(super) fn userid(text: &str) -> Result<String, Fault> {
+    let in_form = |one: char| one.is_ascii_alphanumeric() || "_-@.".contains(one);
+    if !text.is_empty() && text.chars().all(in_form) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        format!("has {text:?}, which can't be a userid"),
+        "copy 账号 from the member's page in the WeCom console, 通讯录; a name is none",
+    ))
+}
+
+/// One field of the subscribe message.
+pub(super) fn subscribe_field(field: &str, text: &str) -> Result<(), Fault> {
+    if text.trim().is_empty() {
+        return Err(Fault::new(
+            format!("has nothing in the field {field:?}, which WeChat refuses"),
+            "write words or a placeholder into it",
+        ));
+    }
+    placeholders(text, &SUBSCRIBE_PLACEHOLDERS)
+}
+
 pub(super) fn token(text: &str) -> Result<SecretString, Fault> {
     let fix =
         "copy Token from 接收消息, 设置API接收, or make one with `kfbind keygen` and paste it there, too";

@@ -358,12 +358,6 @@ fn the_effective_configuration_is_toml_with_every_key() {
 #[test]
 fn what_is_not_built_yet_is_an_error_where_it_is_switched_on() {
     for (toml, key) in [
-        ("[binding]\nmethods = [\"code\", \"card\"]", "binding.methods"),
-        ("[binding]\nmethods = [\"code\", \"window\"]", "binding.methods"),
-        ("[binding]\nmethods = [\"code\", \"staff\"]", "binding.methods"),
-        ("[binding]\nconfirm_code = true", "binding.confirm_code"),
-        ("[kf]\nhandover = \"pool\"", "kf.handover"),
-        ("[miniprogram]\nsubscribe_template_id = \"T\"", "miniprogram.subscribe_template_id"),
         ("[wecom]\nforward_to = [\"http://127.0.0.1:1\"]", "wecom.forward_to"),
         ("[server]\nops_listen = \"127.0.0.1:1\"", "server.ops_listen"),
         ("[webhooks]\nurl = \"http://127.0.0.1:1\"", "webhooks.url"),
@@ -377,13 +371,75 @@ fn what_is_not_built_yet_is_an_error_where_it_is_switched_on() {
 }
 
 #[test]
-fn the_other_keys_of_ways_not_built_yet_are_accepted() {
-    good(
-        "[binding]\nmethods = [\"unionid\", \"code\", \"link\"]\nconfirm_link = false\nwindow = \"1m\"\ncard_ttl = \"1h\"\n\
-         [wecom]\nstaff_secret = \"x\"\nstaff_userids = [\"li\"]\n[kf]\nhandover = \"none\"\nservicers = [\"li\"]\n\
-         person_word = \"\"\n[miniprogram]\ncard_path = \"pages/a/a.html\"\nsubscribe_data = { thing1 = \"{time}\" }",
-        &[],
+fn the_further_ways_and_their_keys_are_live() {
+    let config = good(
+        "[binding]\nmethods = [\"staff\", \"window\", \"card\", \"unionid\", \"code\", \"link\"]\nconfirm_link = false\n\
+         confirm_code = true\nwindow = \"1m\"\ncard_ttl = \"1h\"\n[wecom]\nstaff_userids = [\"ZhangSan\", \"li.si@x\"]\n\
+         [kf]\nhandover = \"servicer\"\nservicers = [\"li\"]\nperson_word = \"客服\"\n\
+         [miniprogram]\ncard_path = \"pages/a/a.html\"\nsubscribe_template_id = \"T\"\n\
+         subscribe_data = { thing1 = \"{account}\", time2 = \"{time}\" }",
+        &[("KFBIND_WECOM__STAFF_SECRET", "SECRET-staff")],
     );
+    assert!(config.notes.is_empty(), "{:?}", config.notes);
+    let config = config.config;
+    let all =
+        [Method::Code, Method::Link, Method::Card, Method::UnionId, Method::Window, Method::Staff].to_vec();
+    assert_eq!(config.binding.methods, all);
+    assert_eq!((config.binding.confirm_link, config.binding.confirm_code), (false, true));
+    assert_eq!(config.binding.window, Duration::from_mins(1));
+    assert_eq!(config.binding.card_ttl, Duration::from_hours(1));
+    assert_eq!(config.wecom.staff_secret.unwrap().expose_secret(), "SECRET-staff");
+    assert_eq!(config.wecom.staff_userids, ["ZhangSan", "li.si@x"]);
+    assert_eq!((config.kf.handover, config.kf.servicers), (Handover::Servicer, vec!["li".to_owned()]));
+    assert_eq!(config.kf.person_word.as_deref(), Some("客服"));
+    assert_eq!(config.miniprogram.card_path, "pages/a/a.html");
+    assert_eq!(config.miniprogram.subscribe_template_id.as_deref(), Some("T"));
+    assert_eq!(config.miniprogram.subscribe_data.len(), 2);
+}
+
+#[test]
+fn staff_wants_a_secret_of_its_own() {
+    let on = "[binding]\nmethods = [\"code\", \"staff\"]";
+    let problem = only(on, &[]);
+    assert_eq!(problem.key, "wecom.staff_secret");
+    assert!(problem.fix.contains("KFBIND_WECOM__STAFF_SECRET_FILE"), "{problem}");
+    let wrong = only(on, &[("KFBIND_WECOM__STAFF_SECRET", "Hush with spaces")]);
+    assert_eq!(wrong.key, "wecom.staff_secret");
+    assert!(!wrong.what.contains("required") && !wrong.to_string().contains("Hush"), "{wrong}");
+    good(on, &[("KFBIND_WECOM__STAFF_SECRET", "SECRET-staff")]);
+}
+
+#[test]
+fn what_does_nothing_because_of_what_is_off_is_noted() {
+    for (toml, key) in [
+        ("[wecom]\nstaff_userids = [\"li\"]", "wecom.staff_userids"),
+        ("[kf]\nservicers = [\"li\"]", "kf.servicers"),
+        ("[kf]\nhandover = \"pool\"\nservicers = [\"li\"]", "kf.servicers"),
+        ("[miniprogram]\nsubscribe_data = { thing1 = \"{time}\" }", "miniprogram.subscribe_data"),
+        ("[miniprogram]\nsubscribe_template_id = \"T\"", "miniprogram.subscribe_data"),
+    ] {
+        let notes = good(toml, &[]).notes;
+        assert_eq!(keys_of(&notes), [key], "{toml}: {notes:?}");
+    }
+    assert!(good("[kf]\nhandover = \"pool\"", &[]).notes.is_empty());
+}
+
+#[test]
+fn window_wants_to_know_the_account_behind_a_link_of_ones_own() {
+    let with = |kf: &str, accounts: &str| {
+        let toml = format!(
+            "[binding]\nmethods = [\"code\", \"window\"]\n[kf]\nurl = \"{kf}\"\n[wecom]\naccounts = {accounts}"
+        );
+        good(&toml, &[]).notes
+    };
+    let own = "https://work.weixin.qq.com/kf/kfc6fac668195f8389e?enc_scene=ENC1";
+    for accounts in ["[]", "[\"wkA\", \"wkB\"]"] {
+        let notes = with(own, accounts);
+        assert_eq!(keys_of(&notes), ["kf.url"], "{accounts}");
+        assert!(notes[0].what.contains("window"), "{notes:?}");
+    }
+    assert!(with(own, "[\"wkA\"]").is_empty());
+    assert!(with("", "[]").is_empty());
 }
 
 #[test]
@@ -395,14 +451,37 @@ fn methods_are_known_words_and_contain_code() {
 }
 
 #[test]
+fn all_ways_can_be_on_and_employees_want_the_secret_of_their_app() {
+    const ALL: &str =
+        "[binding]\nmethods = [\"staff\", \"window\", \"unionid\", \"card\", \"link\", \"code\"]";
+    let config = good(&format!("{ALL}\n[wecom]\nstaff_secret = \"SECRET-staff\""), &[]).config;
+    assert_eq!(config.binding.methods.len(), 6);
+    let lacking = only(ALL, &[]);
+    assert_eq!(lacking.key, "wecom.staff_secret");
+    assert!(lacking.what.contains("\"staff\""), "{lacking}");
+}
+
+#[test]
 fn the_default_text_speaks_of_the_unbind_word_only_where_there_is_one() {
     let with = good("", &[]).config.messages.bound;
     assert!(with.contains("{unbind_word}") && with.contains("{account}"));
     let without = good("[binding]\nunbind_word = \"\"", &[]);
     assert_eq!(without.config.messages.bound, "绑定成功，{account}已与当前会话关联。");
     assert!(without.effective.contains("bound = \"绑定成功，{account}已与当前会话关联。\""));
-    let own = only("[binding]\nunbind_word = \"\"\n[messages]\nbound = \"好，回复{unbind_word}\"", &[]);
-    assert_eq!(own.key, "messages.bound");
+    for key in ["bound", "confirm"] {
+        let toml = format!("[binding]\nunbind_word = \"\"\n[messages]\n{key} = \"好，回复{{unbind_word}}\"");
+        assert_eq!(only(&toml, &[]).key, format!("messages.{key}"));
+    }
+}
+
+#[test]
+fn a_menu_takes_less_than_a_message() {
+    for (key, bytes_max) in [("invite", 1024), ("invite_item", 1024), ("confirm", 1024), ("confirm_yes", 128)]
+    {
+        let toml = |bytes| format!("[messages]\n{key} = \"{}\"", "a".repeat(bytes));
+        good(&toml(bytes_max), &[]);
+        assert_eq!(only(&toml(bytes_max + 1), &[]).key, format!("messages.{key}"));
+    }
 }
 
 #[test]
@@ -436,7 +515,17 @@ fn single_values_are_judged() {
         ("[messages]\nlocked = \"{minute}\"", "messages.locked"),
         ("[messages]\nlocked = \"\"", "messages.locked"),
         ("[miniprogram]\nsubscribe_data = { thing1 = \"{code}\" }", "miniprogram.subscribe_data"),
+        ("[miniprogram]\nsubscribe_data = { thing1 = \" \" }", "miniprogram.subscribe_data"),
         ("[miniprogram]\ncard_path = \"pages/a/a\"", "miniprogram.card_path"),
+        ("[miniprogram]\ncard_path = \"pages/a/a.html?x=1\"", "miniprogram.card_path"),
+        ("[miniprogram]\ncard_path = \"/pages/a/a.html\"", "miniprogram.card_path"),
+        ("[kf]\nhandover = \"robot\"", "kf.handover"),
+        ("[kf]\nservicers = [\"张三\"]", "kf.servicers"),
+        ("[wecom]\nstaff_userids = [\"\"]", "wecom.staff_userids"),
+        ("[binding]\nwindow = \"2h\"", "binding.window"),
+        ("[binding]\ncard_ttl = \"4d\"", "binding.card_ttl"),
+        ("[messages]\nconfirm = \"{accounts}?\"", "messages.confirm"),
+        ("[messages]\nconfirm_yes = \"好\"\nconfirm_no = \"好\"", "messages.confirm_no"),
     ] {
         assert_eq!(only(toml, &[]).key, key, "{toml}");
     }

@@ -38,8 +38,9 @@ struct PageBody<'p> {
     next: Option<&'p str>,
 }
 
+/// A binding as the business back end and employees are shown it.
 #[derive(Serialize)]
-struct BindingBody<'p> {
+pub(crate) struct BindingBody<'p> {
     openid: &'p str,
     external_userid: &'p str,
     unionid: Option<&'p str>,

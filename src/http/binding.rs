@@ -111,7 +111,12 @@ async fn view(head: Head) -> Result<Response, ApiError> {
         }
         _ => handles.view(&user.openid).await?,
     };
-    Ok(reply::json(StatusCode::OK, &view_body(shared, &view)))
+    Ok(shown(shared, &view))
+}
+
+/// What the user sees, as an answer.
+pub(crate) fn shown(shared: &Shared, view: &BindingView) -> Response {
+    reply::json(StatusCode::OK, &view_body(shared, view))
 }
 
 async fn unbind(head: Head) -> Result<Response, ApiError> {

@@ -28,10 +28,14 @@ pub(crate) enum ApiError {
     NotFound,
     /// 404: a way to bind that is switched off.
     MethodOff,
+    /// What only one of the further ways refuses.
+    Way(WayRefusal),
     /// 405, with the methods that would work.
     MethodNotAllowed(&'static str),
     /// 409: the user is bound.
     AlreadyBound,
+    /// 409: one side is bound elsewhere.
+    Conflict,
     /// 413.
     TooLarge,
     /// 415.
@@ -53,6 +57,21 @@ pub(crate) enum ApiError {
     StoreFull,
 }
 
+/// What only one of the further ways to bind refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WayRefusal {
+    /// 403: the two are known to be different people.
+    OtherPerson,
+    /// 403: an employee who may not bind.
+    NotStaff,
+    /// 404: a ticket that binds nobody: unknown, used or expired, all alike.
+    TicketInvalid,
+    /// 404: neither WeCom nor we know the customer whom an employee names.
+    CustomerUnknown,
+    /// 404: no live code.
+    CodeInvalid,
+}
+
 /// The body of an error.
 #[derive(Serialize)]
 struct Problem {
@@ -62,6 +81,36 @@ struct Problem {
     status: u16,
     code: &'static str,
     detail: &'static str,
+}
+
+impl WayRefusal {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::OtherPerson => (
+                StatusCode::FORBIDDEN,
+                "other-person",
+                "The customer in the chat and this user are known to be different people.",
+            ),
+            Self::NotStaff => (
+                StatusCode::FORBIDDEN,
+                "not-staff",
+                "This employee may not bind customers (wecom.staff_userids).",
+            ),
+            Self::TicketInvalid => (
+                StatusCode::NOT_FOUND,
+                "ticket-invalid",
+                "This ticket binds nobody: it is unknown, used or expired.",
+            ),
+            Self::CustomerUnknown => (
+                StatusCode::NOT_FOUND,
+                "customer-unknown",
+                "WeCom knows no such customer, or only one who hasn't written for two days.",
+            ),
+            Self::CodeInvalid => {
+                (StatusCode::NOT_FOUND, "code-invalid", "There is no such code, or it has ended.")
+            }
+        }
+    }
 }
 
 impl ApiError {
@@ -91,6 +140,7 @@ impl ApiError {
             Self::MethodOff => {
                 (StatusCode::NOT_FOUND, "method-off", "This way to bind is switched off (binding.methods).")
             }
+            Self::Way(refusal) => refusal.parts(),
             Self::MethodNotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method-not-allowed",
@@ -98,6 +148,9 @@ impl ApiError {
             ),
             Self::AlreadyBound => {
                 (StatusCode::CONFLICT, "already-bound", "This user is bound; unbind first to bind anew.")
+            }
+            Self::Conflict => {
+                (StatusCode::CONFLICT, "conflict", "The user or the customer is bound elsewhere.")
             }
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The body is longer than limits.body_bytes_max.")

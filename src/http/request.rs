@@ -10,7 +10,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use warp::{Filter, Rejection};
 
-use super::{Shared, reply::ApiError, seats::Seat, session::UserSession};
+use super::{
+    Shared,
+    reply::ApiError,
+    seats::Seat,
+    session::{StaffSession, UserSession},
+};
 
 /// How long the answer to a wrong admin key is held back. The right key never waits.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
@@ -90,6 +95,15 @@ impl Head {
         self.bearer()
             .and_then(|session| std::str::from_utf8(session).ok())
             .and_then(|session| context.session_keys.verify(session, context.clock.now()))
+            .ok_or(ApiError::SessionInvalid)
+    }
+
+    /// The employee whose session came along; whether that one may bind is another question.
+    pub(crate) fn staff(&self) -> Result<StaffSession, ApiError> {
+        let context = &self.shared.context;
+        self.bearer()
+            .and_then(|session| std::str::from_utf8(session).ok())
+            .and_then(|session| context.session_keys.verify_staff(session, context.clock.now()))
             .ok_or(ApiError::SessionInvalid)
     }
 

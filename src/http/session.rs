@@ -1,19 +1,21 @@
-//! Sessions of the mini program: stateless, signed, one text.
+//! Sessions of the mini program's users and of employees: stateless, signed, one text.
 //!
-//! `base64url(version ‖ kind ‖ issued_at ‖ expires_at ‖ openid ‖ unionid ‖ MAC)` with HMAC-SHA256 over all before it,
-//! under the store's instance key: so a session survives a restart, and another store's is worth nothing. There is
-//! exactly one text for one session (canonical base64, exact lengths). Nothing is encrypted: a session tells its
-//! bearer nothing but the bearer's own ids. Nothing is kept on the server, so a single session can't be taken back.
+//! `base64url(version ‖ kind ‖ issued_at ‖ expires_at ‖ ids ‖ MAC)` with HMAC-SHA256 over all before it, under the
+//! store's instance key: so a session survives a restart, and another store's is worth nothing. The ids are a user's
+//! openid and unionid or an employee's userid; which, the kind says, so that neither's session is one of the other's.
+//! There is exactly one text for one session (canonical base64, exact lengths). Nothing is encrypted: a session tells
+//! its bearer nothing but the bearer's own ids. Nothing is kept on the server, so a single session can't be taken back.
 
 use std::fmt;
 
-use actors::ids::{OpenId, Timestamp, UnionId};
+use actors::ids::{OpenId, Timestamp, UnionId, UserId};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 const VERSION: u8 = 1;
 const KIND_USER: u8 = 1;
+const KIND_STAFF: u8 = 2;
 const MAC_BYTES: usize = 32;
 /// The longest session that is looked at, decoded. The ids of WeChat make 140 bytes.
 const SESSION_BYTES_MAX: usize = 768;
@@ -29,6 +31,15 @@ pub struct UserSession {
     pub openid: OpenId,
     /// The user's unionid, if WeChat told it.
     pub unionid: Option<UnionId>,
+    /// When the session was made.
+    pub issued_at: Timestamp,
+}
+
+/// Whose an employee's session is. Whether that employee may bind is asked anew at each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaffSession {
+    /// The employee.
+    pub userid: UserId,
     /// When the session was made.
     pub issued_at: Timestamp,
 }
@@ -65,46 +76,84 @@ impl SessionKeys {
     /// that [`SessionKeys::verify`] refuses.
     #[must_use]
     pub fn issue(&self, user: &UserSession, ttl_s: u64) -> String {
-        let mut bytes = Vec::with_capacity(160);
-        bytes.extend_from_slice(&[VERSION, KIND_USER]);
-        bytes.extend_from_slice(&user.issued_at.0.to_be_bytes());
-        bytes.extend_from_slice(&user.issued_at.plus(ttl_s).0.to_be_bytes());
+        let mut bytes = begun(KIND_USER, user.issued_at, ttl_s);
         push_text(&mut bytes, user.openid.as_str());
         bytes.push(u8::from(user.unionid.is_some()));
         if let Some(unionid) = &user.unionid {
             push_text(&mut bytes, unionid.as_str());
         }
+        self.sealed(bytes)
+    }
+
+    /// The same for an employee.
+    #[must_use]
+    pub fn issue_staff(&self, staff: &StaffSession, ttl_s: u64) -> String {
+        let mut bytes = begun(KIND_STAFF, staff.issued_at, ttl_s);
+        push_text(&mut bytes, staff.userid.as_str());
+        self.sealed(bytes)
+    }
+
+    /// Whose session this is; `None` if it was altered, is another store's or an employee's, or has expired.
+    #[must_use]
+    pub fn verify(&self, session: &str, now: Timestamp) -> Option<UserSession> {
+        let mut buffer = [0; SESSION_BYTES_MAX];
+        let (issued_at, mut ids) = self.opened(KIND_USER, session, now, &mut buffer)?;
+        let openid = OpenId::new(take_text(&mut ids)?);
+        let unionid = match take(&mut ids, 1)? {
+            [0] => None,
+            [1] => Some(UnionId::new(take_text(&mut ids)?)),
+            _ => return None,
+        };
+        ids.is_empty().then_some(UserSession { openid, unionid, issued_at })
+    }
+
+    /// Which employee's session this is; `None` if it was altered, is another store's or a user's, or has expired.
+    #[must_use]
+    pub fn verify_staff(&self, session: &str, now: Timestamp) -> Option<StaffSession> {
+        let mut buffer = [0; SESSION_BYTES_MAX];
+        let (issued_at, mut ids) = self.opened(KIND_STAFF, session, now, &mut buffer)?;
+        let userid = UserId::new(take_text(&mut ids)?);
+        ids.is_empty().then_some(StaffSession { userid, issued_at })
+    }
+
+    fn sealed(&self, mut bytes: Vec<u8>) -> String {
         let mac = self.mac.clone().chain_update(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(&mac);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Whose session this is; `None` if it was altered, is another store's, or has expired.
-    #[must_use]
-    pub fn verify(&self, session: &str, now: Timestamp) -> Option<UserSession> {
+    /// When a live session of this kind was made, and the ids that it holds, not read yet.
+    fn opened<'b>(
+        &self,
+        kind: u8,
+        session: &str,
+        now: Timestamp,
+        buffer: &'b mut [u8; SESSION_BYTES_MAX],
+    ) -> Option<(Timestamp, &'b [u8])> {
         if session.len() > SESSION_CHARS_MAX {
             return None;
         }
-        let mut buffer = [0; SESSION_BYTES_MAX];
-        let length = URL_SAFE_NO_PAD.decode_slice(session, &mut buffer).ok()?;
+        let length = URL_SAFE_NO_PAD.decode_slice(session, buffer.as_mut_slice()).ok()?;
         let (signed, mac) = buffer.get(..length)?.split_at_checked(length.checked_sub(MAC_BYTES)?)?;
         self.mac.clone().chain_update(signed).verify_slice(mac).ok()?;
 
         let mut rest = signed;
-        if take(&mut rest, 2)? != [VERSION, KIND_USER] {
+        if take(&mut rest, 2)? != [VERSION, kind] {
             return None;
         }
         let issued_at = take_timestamp(&mut rest)?;
         let expires_at = take_timestamp(&mut rest)?;
-        let openid = OpenId::new(take_text(&mut rest)?);
-        let unionid = match take(&mut rest, 1)? {
-            [0] => None,
-            [1] => Some(UnionId::new(take_text(&mut rest)?)),
-            _ => return None,
-        };
-        let live = now < expires_at && rest.is_empty();
-        live.then_some(UserSession { openid, unionid, issued_at })
+        (now < expires_at).then_some((issued_at, rest))
     }
+}
+
+/// What every session begins with.
+fn begun(kind: u8, issued_at: Timestamp, ttl_s: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(160);
+    bytes.extend_from_slice(&[VERSION, kind]);
+    bytes.extend_from_slice(&issued_at.0.to_be_bytes());
+    bytes.extend_from_slice(&issued_at.plus(ttl_s).0.to_be_bytes());
+    bytes
 }
 
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
@@ -161,6 +210,39 @@ mod tests {
             assert_eq!(keys().verify(&session, NOW), Some(user(unionid)));
             assert_eq!(keys().verify(&session, NOW.plus(TTL_S - 1)), Some(user(unionid)));
             assert_eq!(keys().verify(&session, NOW.plus(TTL_S)), None);
+        }
+    }
+
+    #[test]
+    fn an_employees_session_tells_whose_it_is_until_it_expires() {
+        let staff = StaffSession { userid: UserId::new("ZhangSan"), issued_at: NOW };
+        let session = keys().issue_staff(&staff, TTL_S);
+        assert_eq!(keys().verify_staff(&session, NOW.plus(TTL_S - 1)), Some(staff));
+        assert_eq!(keys().verify_staff(&session, NOW.plus(TTL_S)), None);
+        assert_eq!(SessionKeys::new([8; 32]).verify_staff(&session, NOW), None);
+    }
+
+    #[test]
+    fn a_users_session_is_none_of_an_employees_nor_the_other_way_round() {
+        let staff = StaffSession { userid: UserId::new("oABC-def_0123456789ABCDEFGHI"), issued_at: NOW };
+        assert_eq!(keys().verify(&keys().issue_staff(&staff, TTL_S), NOW), None);
+        for unionid in [None, Some("u-1")] {
+            assert_eq!(keys().verify_staff(&keys().issue(&user(unionid), TTL_S), NOW), None);
+        }
+        // Nor where the ids of the one could be read as the other's.
+        for (kind, other) in [(KIND_USER, KIND_STAFF), (KIND_STAFF, KIND_USER)] {
+            let mut content = begun(kind, NOW, TTL_S);
+            push_text(&mut content, "x");
+            if kind == KIND_USER {
+                content.push(0);
+            }
+            let bytes = [&content[..1], &[other], &content[2..]].concat();
+            let is_taken = |session: &str| match kind {
+                KIND_USER => keys().verify(session, NOW).is_some(),
+                _ => keys().verify_staff(session, NOW).is_some(),
+            };
+            assert!(is_taken(&signed(&content)));
+            assert!(!is_taken(&signed(&bytes)));
         }
     }
 

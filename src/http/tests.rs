@@ -1,6 +1,6 @@
 //! The routes as a plain service, without sockets; and the server on loopback, where sockets are the point.
 //!
-//! The actors are real, on a store of their own; WeCom can't be reached, so nobody is ever bound here.
+//! The actors are real, on a store of their own; WeCom can't be reached, unless a test brings one that can.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,13 +9,15 @@ use std::{
 
 use actors::{
     RegistryOptions,
-    ids::{ExternalUserId, OpenKfId},
+    ids::{ExternalUserId, OpenKfId, WelcomeCode},
     messages::IssueOutcome,
-    policy::{CodeFormat, OnConflict, Policy, SyncPolicy, Texts},
-    ports::{BoxFuture, CallError, KfAccount, Page, Profile, PullRequest, Reply, ServiceState, WeCom},
+    policy::{OnConflict, Policy, SyncPolicy},
+    ports::{
+        BoxFuture, CallError, KfAccount, Page, Profile, PullRequest, Receiver, Reply, ServiceState, WeCom,
+    },
     system::{System, SystemOptions},
     tally::Tally,
-    testing::{ManualClock, SeededEntropy},
+    testing::{ManualClock, ScriptedWeCom, SeededEntropy},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -31,14 +33,21 @@ use tokio::{
 };
 
 use super::*;
-use crate::{outgoing, wechat::WechatConfig, wecom::envelope::EnvelopeKey};
+use crate::{
+    outgoing,
+    wechat::WechatConfig,
+    wecom::{client::WecomConfig, envelope::EnvelopeKey},
+};
 
 mod binding_routes;
 mod callbacks;
 mod hostile;
+mod staff;
+mod ways;
 
 const NOW_S: u64 = 1_700_000_000;
 const ADMIN_KEY: &str = "admin-key";
+const SESSION_TTL_S: u64 = 30 * 24 * 3_600;
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -74,36 +83,26 @@ impl WeCom for NoWecom {
         unreachable()
     }
 
-    fn to_assistant(&self, _: OpenKfId, _: ExternalUserId) -> BoxFuture<'_, Result<(), CallError>> {
+    fn welcome(&self, _: WelcomeCode, _: Reply) -> BoxFuture<'_, Result<(), CallError>> {
         unreachable()
     }
 
-    fn profiles(&self, _: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
+    fn transfer(&self, _: OpenKfId, _: ExternalUserId, _: Receiver) -> BoxFuture<'_, Result<(), CallError>> {
+        unreachable()
+    }
+
+    fn receiving(&self, _: OpenKfId) -> BoxFuture<'_, Result<Vec<UserId>, CallError>> {
+        unreachable()
+    }
+
+    fn profiles(&self, _: Vec<ExternalUserId>, _: bool) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
         unreachable()
     }
 }
 
-async fn actors(clock: Arc<ManualClock>, own_link: Option<&str>) -> (System, TempDir) {
+async fn actors(options: &Options, clock: Arc<ManualClock>) -> (System, TempDir) {
     let store = tempfile::tempdir().unwrap();
-    let rate = Rate { count: 5, window_s: 60 };
-    let text = || "x".to_owned();
-    let policy = Policy {
-        code_format: CodeFormat::Digits,
-        code_ttl_s: 600,
-        on_conflict: OnConflict::Reject,
-        unbind_word: None,
-        codes_per_openid: rate,
-        wrong_codes_per_customer: rate,
-        texts: Texts {
-            bound: text(),
-            unbound: text(),
-            wrong_code: text(),
-            expired_code: text(),
-            locked: text(),
-            conflict: text(),
-            already_bound: text(),
-        },
-    };
+    let policy = Policy { ways: options.ways, on_conflict: options.on_conflict, ..actors::testing::policy() };
     let registry = RegistryOptions {
         path: store.path().to_owned(),
         corp_id: "ww1".to_owned(),
@@ -115,9 +114,15 @@ async fn actors(clock: Arc<ManualClock>, own_link: Option<&str>) -> (System, Tem
     let sync_policy = SyncPolicy {
         accounts: vec![OpenKfId::new("wk1")],
         reconcile_every_ms: 300_000,
-        own_link: own_link.map(str::to_owned),
+        own_link: options.own_link.map(str::to_owned),
+        learns: options.ways.link || options.ways.unionid,
     };
-    let system = System::start(SystemOptions { registry, sync_policy, wecom: Arc::new(NoWecom) });
+    let wecom: Arc<dyn WeCom> = match &options.wecom {
+        Some(wecom) => Arc::clone(wecom) as _,
+        None => Arc::new(NoWecom),
+    };
+    let mini_program = Arc::new(ScriptedWeCom::new(&[]));
+    let system = System::start(SystemOptions { registry, sync_policy, wecom, mini_program });
     (system.await.unwrap(), store)
 }
 
@@ -129,6 +134,11 @@ struct Options {
     callback_keys: Option<CallbackKeys>,
     body_bytes_max: usize,
     own_link: Option<&'static str>,
+    wecom: Option<Arc<ScriptedWeCom>>,
+    ways: Ways,
+    on_conflict: OnConflict,
+    staff_userids: &'static [&'static str],
+    staff: Option<SocketAddr>,
 }
 
 impl Default for Options {
@@ -140,6 +150,11 @@ impl Default for Options {
             callback_keys: None,
             body_bytes_max: 1_024,
             own_link: Some("https://work.weixin.qq.com/kfid/kfc1"),
+            wecom: None,
+            ways: Ways::default(),
+            on_conflict: OnConflict::Reject,
+            staff_userids: &[],
+            staff: None,
         }
     }
 }
@@ -159,6 +174,7 @@ fn context(options: &Options, handles: Handles, clock: Arc<ManualClock>) -> Cont
         session_keys: SessionKeys::new([7; 32]),
         callback_keys: callback_keys.unwrap_or_else(|| CallbackKeys::new("ww1", "token", key())),
         wechat: WechatClient::new(wechat, outgoing::client(Duration::from_secs(5), None).unwrap()),
+        staff: options.staff.map(|address| staff_client(address, Arc::clone(&clock))),
         clock,
         settings: HttpSettings {
             corp_id: "ww1".to_owned(),
@@ -166,10 +182,22 @@ fn context(options: &Options, handles: Handles, clock: Arc<ManualClock>) -> Cont
             session_ttl_s: 3_600,
             body_bytes_max: options.body_bytes_max,
             logins_per_ip: Rate { count: options.logins_per_ip, window_s: 60 },
+            ways: options.ways,
+            staff_userids: options.staff_userids.iter().copied().map(UserId::new).collect(),
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
         },
         wecom_health: Arc::new(WecomHealth::default),
     }
+}
+
+fn staff_client(address: SocketAddr, clock: Arc<ManualClock>) -> StaffClient {
+    let config = WecomConfig {
+        api_base: format!("http://{address}"),
+        corp_id: "ww1".to_owned(),
+        secret: "staff-secret".to_owned().into(),
+        app_id: "wx1".to_owned(),
+    };
+    StaffClient::new(config, outgoing::client(Duration::from_secs(5), None).unwrap(), clock, Tally::default())
 }
 
 /// The routes and what they share.
@@ -178,6 +206,7 @@ struct Site {
     clock: Arc<ManualClock>,
     stop: watch::Sender<bool>,
     system: System,
+    wecom: Option<Arc<ScriptedWeCom>>,
     _store: TempDir,
 }
 
@@ -209,11 +238,12 @@ impl Answer {
 impl Site {
     async fn new(options: &Options) -> Self {
         let clock = Arc::new(ManualClock::at(NOW_S));
-        let (system, store) = actors(Arc::clone(&clock), options.own_link).await;
+        let (system, store) = actors(options, Arc::clone(&clock)).await;
         let (stop, stopping) = watch::channel(false);
         let context = context(options, system.handles(), Arc::clone(&clock));
-        let site =
-            Self { shared: Arc::new(Shared::new(context, stopping)), clock, stop, system, _store: store };
+        let shared = Arc::new(Shared::new(context, stopping));
+        let wecom = options.wecom.clone();
+        let site = Self { shared, clock, stop, system, wecom, _store: store };
         if options.own_link.is_some() {
             within(site.link_known()).await;
         }
@@ -235,12 +265,17 @@ impl Site {
     }
 
     fn session(&self) -> String {
+        self.session_of("o1", None)
+    }
+
+    /// What a user's client sends as `Authorization`; good for days.
+    fn session_of(&self, openid: &str, unionid: Option<&str>) -> String {
         let user = UserSession {
-            openid: actors::ids::OpenId::new("o1"),
-            unionid: None,
+            openid: actors::ids::OpenId::new(openid),
+            unionid: unionid.map(actors::ids::UnionId::new),
             issued_at: actors::ids::Timestamp(NOW_S),
         };
-        format!("Bearer {}", self.shared.context.session_keys.issue(&user, 60))
+        format!("Bearer {}", self.shared.context.session_keys.issue(&user, SESSION_TTL_S))
     }
 
     /// Headers are `name: value` lines.

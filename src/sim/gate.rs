@@ -13,6 +13,8 @@ use super::{
 
 /// The life of an access token, in seconds.
 pub(super) const ACCESS_TOKEN_LIFE_S: u64 = 7200;
+/// From so long before its end `stable_token` gives another token, in milliseconds.
+const STABLE_TOKEN_RENEWAL_MS: u64 = 5 * 60 * 1000;
 /// So many pulls with a missing or wrong sync token block the interface for a minute.
 const TOKENLESS_PULLS_PER_MINUTE_MAX: usize = 10;
 const MINUTE_MS: u64 = 60_000;
@@ -284,7 +286,9 @@ impl World {
         if let Some(text) = current {
             let left_ms =
                 self.gate.tokens.get(&text).map_or(0, |token| token.expires_ms.saturating_sub(now_ms));
-            if habit == TokenHabit::Same && left_ms >= 1000 {
+            // WeChat's `stable_token` gives a new one in the last minutes, and both are good.
+            let least_ms = if of == TokenOf::MiniProgram { STABLE_TOKEN_RENEWAL_MS } else { 1000 };
+            if habit == TokenHabit::Same && left_ms >= least_ms {
                 return (text, left_ms / 1000);
             }
             if habit == TokenHabit::NewKillsOld {

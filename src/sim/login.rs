@@ -1,4 +1,4 @@
-//! The logins of both mini programs, and the two calls around subscribe messages.
+//! The logins of both mini programs, and the access token of WeChat's.
 
 use serde_json::{Value, json};
 
@@ -23,17 +23,6 @@ pub(super) struct LoginCode {
     visitor: Visitor,
     made_ms: u64,
     used: bool,
-}
-
-/// A subscribe message that WeChat took.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubscribeMessage {
-    /// The user.
-    pub openid: String,
-    /// The template.
-    pub template_id: String,
-    /// The template's keys with their values.
-    pub data: Value,
 }
 
 impl World {
@@ -122,34 +111,5 @@ impl World {
         let habit = if forced { TokenHabit::NewKillsOld } else { TokenHabit::Same };
         let (access_token, expires_in) = self.access_token(TokenOf::MiniProgram, habit);
         Ok(json!({"access_token": access_token, "expires_in": expires_in}))
-    }
-
-    /// `cgi-bin/message/subscribe/send`: one accept, one message; then 43101.
-    pub(super) fn subscribe_send(&mut self, request: &Request) -> Answer {
-        let openid = request.text("touser")?.to_owned();
-        let template_id = request.text("template_id")?.to_owned();
-        if openid.is_empty() {
-            return Err(Refused::new(40003, "invalid openid"));
-        }
-        if template_id.is_empty() {
-            return Err(Refused::new(40037, "invalid template_id"));
-        }
-        let data = request.field("data").and_then(Value::as_object);
-        let data = data.ok_or_else(|| Refused::new(47003, "argument invalid! data"))?;
-        for (key, item) in data {
-            let value = item.get("value").and_then(Value::as_str).unwrap_or_default();
-            let too_long = key.starts_with("thing") && value.chars().count() > 20;
-            if value.is_empty() || too_long {
-                return Err(Refused::new(47003, format!("argument invalid! data.{key}.value invalid")));
-            }
-        }
-        let data = Value::Object(data.clone());
-        let accepted = self.accepted.get_mut(&(openid.clone(), template_id.clone()));
-        match accepted {
-            Some(left) if *left > 0 => *left -= 1,
-            _ => return Err(Refused::new(43101, "user refuse to accept the msg")),
-        }
-        self.subscribe_messages.push(SubscribeMessage { openid, template_id, data });
-        Ok(json!({}))
     }
 }

@@ -5,8 +5,10 @@ use serde_json::json;
 
 use super::{
     Customer, Servicer, Sim, SimAccount,
-    login::{SubscribeMessage, Visitor},
+    login::Visitor,
     people::CodeKind,
+    record::{Heard, MenuItem},
+    subscribe::SubscribeMessage,
     world::World,
 };
 
@@ -104,6 +106,50 @@ impl Sim {
                 "text": {"content": text},
             });
             world.append(account, now_s, message);
+            msgid
+        })
+    }
+
+    /// A servicer sends a card of the mini program from the toolbar (`wx.qy.sendChatMessage`). Returns the message's id.
+    #[expect(clippy::must_use_candidate, reason = "the card matters, its id to few")]
+    pub fn servicer_sends_card(
+        &self,
+        customer: &Customer,
+        account: &str,
+        servicer: &str,
+        page: &str,
+        title: &str,
+    ) -> String {
+        self.shared.change(|world| {
+            let (now_s, at_ms) = (world.now_s(), world.now_ms());
+            let (msgid, appid) = (world.message_id(), world.options.app_id.clone());
+            let message = json!({
+                "msgid": msgid,
+                "open_kfid": account,
+                "external_userid": customer.external_userid(),
+                "send_time": now_s,
+                "origin": 5,
+                "servicer_userid": servicer,
+                "msgtype": "miniprogram",
+                "miniprogram": {"title": title, "appid": appid, "pagepath": page, "thumb_media_id": "fakeMediaId"},
+            });
+            world.append(account, now_s, message);
+            let opens = page.split('?').next().is_some_and(|path| path.strip_suffix(".html").is_some());
+            let item = MenuItem::Miniprogram {
+                appid,
+                pagepath: page.to_owned(),
+                content: title.to_owned(),
+                opens,
+            };
+            let heard = Heard {
+                text: title.to_owned(),
+                msgid: msgid.clone(),
+                at_ms,
+                account: account.to_owned(),
+                msgtype: "miniprogram".to_owned(),
+                menu: vec![item],
+            };
+            world.deliver(customer.external_userid(), heard);
             msgid
         })
     }

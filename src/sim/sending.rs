@@ -68,7 +68,10 @@ impl World {
             CodeKind::Taken => (SESSION_S, false, Some(3)),
             CodeKind::Ended => (SHORT_CODE_S, true, Some(4)),
         };
-        if known.used || now_s >= known.made_s + life_s {
+        let welcomed = self.session(&known.customer, &known.account).welcomed_at;
+        let was_welcomed = known.kind == CodeKind::Welcome && welcomed.is_some_and(|at| within(at, now_s));
+        // Somebody who came in twice has two codes, and is welcomed once.
+        if known.used || was_welcomed || now_s >= known.made_s + life_s {
             return Err(invalid());
         }
         if content.msgtype != "text" && !(menus && content.msgtype == "msgmenu") {

@@ -2,6 +2,7 @@
 //! our client is wrong, every test of the service would prove less than it seems to.
 
 mod callbacks;
+mod programs;
 mod pulling;
 mod sending;
 

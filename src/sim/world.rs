@@ -13,11 +13,12 @@ use super::{
     doorbell::Desk,
     faults::Faults,
     gate::Gate,
-    login::{LoginCode, SubscribeMessage},
+    login::LoginCode,
     options::{CallbackMode, Servicer, SimAccount, SimOptions},
     people::{EventCode, Person, Session},
     record::{Api, CallRecord, CallbackRecord, SimEvent},
     seed::{self, Ids},
+    subscribe::SubscribeMessage,
     switches::Switches,
 };
 

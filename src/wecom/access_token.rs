@@ -41,6 +41,8 @@ pub(super) struct AccessToken {
 
 /// The token of one corp and secret.
 pub(super) struct AccessTokens {
+    /// The key of the secret, for what the operator is told.
+    secret_key: &'static str,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Held by the one that asks WeCom.
@@ -87,8 +89,8 @@ enum Look {
 }
 
 impl AccessTokens {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default(), flight: tokio::sync::Mutex::default() }
+    pub(super) fn new(secret_key: &'static str, clock: Arc<dyn Clock>) -> Self {
+        Self { secret_key, clock, state: Mutex::default(), flight: tokio::sync::Mutex::default() }
     }
 
     /// Whether there ever was a token.
@@ -180,17 +182,18 @@ impl AccessTokens {
             return Err(error);
         }
         let asked_at_ms = self.clock.now_ms();
-        let issued = gettoken().await.map_err(as_gettoken_failure);
+        let issued = gettoken().await.map_err(|error| self.as_gettoken_failure(error));
         let mut state = self.state();
         match issued {
             Ok(issued) => {
                 if matches!(&state.failed, Some(Pause { error: CallError::Stopped(_), .. })) {
-                    tracing::info!("WeCom takes wecom.corp_id and wecom.secret again; calls go on");
+                    let secret_key = self.secret_key;
+                    tracing::info!("WeCom takes wecom.corp_id and {secret_key} again; calls go on");
                 }
                 Ok(state.keep(issued, asked_at_ms))
             }
             Err(error) => {
-                state.fail(error.clone(), self.clock.now_ms());
+                state.fail(self.secret_key, error.clone(), self.clock.now_ms());
                 Err(error)
             }
         }
@@ -199,6 +202,28 @@ impl AccessTokens {
     fn standing_failure(&self) -> Option<CallError> {
         let now_ms = self.clock.now_ms();
         self.state().failed.as_ref().filter(|pause| !pause.is_over(now_ms)).map(|pause| pause.error.clone())
+    }
+}
+
+impl AccessTokens {
+    /// What a refusal means at `gettoken`: it is never about the call that wanted the token.
+    fn as_gettoken_failure(&self, error: CallError) -> CallError {
+        let secret_key = self.secret_key;
+        match error {
+            CallError::Refused { errcode: errcode::BAD_SECRET, .. } => CallError::Stopped(format!(
+                "{secret_key} is not that of an app of wecom.corp_id, or the app is disabled (errcode 40001)"
+            )),
+            CallError::Refused { errcode: errcode::BAD_CORP_ID, .. } => {
+                CallError::Stopped("wecom.corp_id is unknown to WeCom (errcode 40013)".to_owned())
+            }
+            CallError::Refused { errcode, errmsg } => CallError::Misconfigured {
+                errcode,
+                hint: format!(
+                    "WeCom issues no access token ({errmsg}): check wecom.corp_id and {secret_key}"
+                ),
+            },
+            error => error,
+        }
     }
 }
 
@@ -218,13 +243,13 @@ impl State {
         token
     }
 
-    fn fail(&mut self, error: CallError, now_ms: u64) {
+    fn fail(&mut self, secret_key: &str, error: CallError, now_ms: u64) {
         let length_ms = match &error {
             CallError::Stopped(reason) => {
                 tracing::error!(
                     reason,
-                    "all calls to WeCom are stopped, since repeated wrong ones ban this address for an hour; correct \
-                     wecom.corp_id or wecom.secret and restart (one more try is made every hour)"
+                    "all calls to WeCom by {secret_key} are stopped, since repeated wrong ones ban this address for an \
+                     hour; correct wecom.corp_id or {secret_key} and restart (one more try is made every hour)"
                 );
                 self.kept = None;
                 PROBE_EVERY_MS
@@ -234,24 +259,6 @@ impl State {
             _ => MISCONFIGURED_PAUSE_MS,
         };
         self.failed = Some(Pause { error, since_ms: now_ms, length_ms });
-    }
-}
-
-/// What a refusal means at `gettoken`: it is never about the call that wanted the token.
-fn as_gettoken_failure(error: CallError) -> CallError {
-    match error {
-        CallError::Refused { errcode: errcode::BAD_SECRET, .. } => CallError::Stopped(
-            "wecom.secret is not that of an app of wecom.corp_id, or the app is disabled (errcode 40001)"
-                .to_owned(),
-        ),
-        CallError::Refused { errcode: errcode::BAD_CORP_ID, .. } => {
-            CallError::Stopped("wecom.corp_id is unknown to WeCom (errcode 40013)".to_owned())
-        }
-        CallError::Refused { errcode, errmsg } => CallError::Misconfigured {
-            errcode,
-            hint: format!("WeCom issues no access token ({errmsg}): check wecom.corp_id and wecom.secret"),
-        },
-        error => error,
     }
 }
 

@@ -3,12 +3,13 @@
 //! Shapes only: who calls, with which token and what a failure means is [`super::client`]. Field names are WeCom's.
 //! Answers hold no more than what is used, and tolerate whatever else WeCom adds.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 pub mod errcode;
+pub mod message;
 pub mod page;
 
 /// How many messages a `kf/sync_msg` asks for: WeCom's most.
@@ -17,8 +18,6 @@ pub const SYNC_MSG_LIMIT: u32 = 1000;
 pub const ACCOUNT_LIST_LIMIT: u32 = 100;
 /// How many customers a `kf/customer/batchget` may name.
 pub const BATCHGET_MAX: usize = 100;
-/// The longest text of a `kf/send_msg`, in bytes; WeCom cuts the rest.
-pub const TEXT_BYTES_MAX: usize = 2048;
 
 /// Body of `kf/sync_msg` (document 94670).
 #[derive(Clone, Serialize, Deserialize)]
@@ -40,28 +39,6 @@ fn sync_msg_limit() -> u32 {
     SYNC_MSG_LIMIT
 }
 
-/// Body of `kf/send_msg` with a text (document 94677).
-#[derive(Clone, Serialize, Deserialize)]
-pub struct SendTextRequest {
-    /// The customer.
-    pub touser: String,
-    /// The account that speaks.
-    pub open_kfid: String,
-    /// Ours, at most 32 bytes of `[0-9a-zA-Z_-]`; WeCom takes each once per account.
-    pub msgid: String,
-    /// `text`.
-    pub msgtype: String,
-    /// What is said.
-    pub text: TextBody,
-}
-
-/// The body of a text message.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct TextBody {
-    /// At most [`TEXT_BYTES_MAX`] bytes.
-    pub content: String,
-}
-
 /// Body of `kf/service_state/get` (document 94669).
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ServiceStateRequest {
@@ -80,6 +57,9 @@ pub struct ServiceStateTransRequest {
     pub external_userid: String,
     /// Where to: 1 the assistant, 2 the pool, 3 a servicer, 4 the end.
     pub service_state: u32,
+    /// To whom, for 3 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servicer_userid: Option<String>,
 }
 
 /// Body of `kf/customer/batchget` (document 95159).
@@ -87,6 +67,8 @@ pub struct ServiceStateTransRequest {
 pub struct BatchgetRequest {
     /// 1 to [`BATCHGET_MAX`] customers.
     pub external_userid_list: Vec<String>,
+    /// 1 = with the last entry of each within 48 hours.
+    pub need_enter_session_context: u8,
 }
 
 /// Body of `kf/account/list` (document 94661).
@@ -168,6 +150,23 @@ pub struct CustomerRow {
     pub nickname: Option<String>,
     /// Only where a mini program or official account of the same open platform is bound in the console.
     pub unionid: Option<String>,
+    /// The last entry within 48 hours; only where it was asked for. Another form than the known one is none.
+    #[serde(default, deserialize_with = "known_or_nothing")]
+    pub enter_session_context: Option<EnterSessionContext>,
+}
+
+/// The last entry of a customer, in a [`CustomerRow`].
+#[derive(Clone, Deserialize)]
+pub struct EnterSessionContext {
+    /// What was appended to the link.
+    pub scene_param: Option<String>,
+}
+
+impl fmt::Debug for EnterSessionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What was appended may bind somebody.
+        f.write_str("EnterSessionContext")
+    }
 }
 
 /// Answer of `kf/account/list`.
@@ -213,6 +212,15 @@ pub struct ServicerRow {
     pub department_id: Option<u64>,
 }
 
+/// Answer of `miniprogram/jscode2session` (document 91507). `session_key` is left out on purpose.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StaffSessionAnswer {
+    /// The employee's corp.
+    pub corpid: String,
+    /// The employee.
+    pub userid: String,
+}
+
 /// The rows that can be read. One that can't must not hide the others.
 #[must_use]
 pub fn readable_rows<T: DeserializeOwned>(rows: &[Box<RawValue>]) -> Vec<T> {
@@ -245,6 +253,13 @@ fn without_control_characters(text: &str) -> Option<String> {
 
 fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn known_or_nothing<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let raw = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))
 }
 
 #[cfg(test)]

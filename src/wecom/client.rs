@@ -1,7 +1,8 @@
 //! The calls that we make to WeCom: [`actors::ports::WeCom`] over HTTPS.
 //!
 //! What an error code means for the caller is decided in `verdict` and nowhere else. Nothing is retried but one thing:
-//! a call refused for its access token is repeated once with a new one. Whoever calls knows its own budget.
+//! a call refused for its access token is repeated once with a new one. Whoever calls knows its own budget. No more
+//! calls of one interface are open at once than WeCom allows; the others wait for their turn, a while.
 
 use std::{
     fmt,
@@ -9,9 +10,9 @@ use std::{
 };
 
 use actors::{
-    ids::{ExternalUserId, OpenKfId, UnionId},
-    ports::{BoxFuture, CallError, Clock, KfAccount, Page, Profile, PullRequest, Reply, ServiceState, WeCom},
-    tally::{Tally, count},
+    ids::OpenKfId,
+    ports::{CallError, Clock},
+    tally::Tally,
 };
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -20,19 +21,20 @@ use url::Url;
 
 use super::{
     access_token::{AccessToken, AccessTokens, Issued},
-    api::{self, page},
+    api,
     clock_skew::ClockSkew,
 };
-use crate::outgoing::{self, Answer};
+use crate::outgoing::{self, Answer, ExchangeError};
 
+mod port;
+mod seats;
 mod verdict;
 
+use seats::Seats;
 use verdict::{Api, TokenFault, failure, token_fault};
 
-/// How many pages of accounts are read: twice the 5000 that a corp may have.
-const ACCOUNT_PAGES_MAX: u32 = 100;
-/// The state that `service_state/trans` moves a session to: the assistant, that is us.
-const STATE_ASSISTANT: u32 = 1;
+/// The key of the app's secret, for what the operator is told.
+const SECRET_KEY: &str = "wecom.secret";
 
 /// Whom to call, and as whom.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct WecomConfig {
     pub corp_id: String,
     /// The app's secret.
     pub secret: SecretString,
+    /// The mini program whose pages cards open.
+    pub app_id: String,
 }
 
 /// What `/readyz` shows of the client.
@@ -64,6 +68,7 @@ pub struct WecomClient {
     http: Client,
     tally: Tally,
     tokens: AccessTokens,
+    seats: Seats,
     skew: ClockSkew,
     last_error: Mutex<Option<(Api, String)>>,
 }
@@ -78,11 +83,23 @@ impl WecomClient {
     /// A client that has not called anybody yet. `http` bounds each call in time.
     #[must_use]
     pub fn new(config: WecomConfig, http: Client, clock: Arc<dyn Clock>, tally: Tally) -> Self {
+        Self::with_secret_of(SECRET_KEY, config, http, clock, tally)
+    }
+
+    /// The same for another app of the corp, whose secret is that of this key.
+    pub(super) fn with_secret_of(
+        secret_key: &'static str,
+        config: WecomConfig,
+        http: Client,
+        clock: Arc<dyn Clock>,
+        tally: Tally,
+    ) -> Self {
         Self {
             config,
             http,
             tally,
-            tokens: AccessTokens::new(Arc::clone(&clock)),
+            tokens: AccessTokens::new(secret_key, Arc::clone(&clock)),
+            seats: Seats::default(),
             skew: ClockSkew::new(clock),
             last_error: Mutex::default(),
         }
@@ -107,9 +124,19 @@ impl WecomClient {
 
     /// Who receives in an account (`kf/servicer/list`), which no rule depends on: for the operator.
     pub async fn servicers(&self, account: &OpenKfId) -> Result<Vec<api::ServicerRow>, CallError> {
-        let body = self.ask(Api::ServicerList, &Ask::Get(("open_kfid", account.as_str()))).await?;
+        let body = self.ask(Api::ServicerList, &Ask::Get(&[("open_kfid", account.as_str())])).await?;
         let answer: api::ServicerListAnswer = self.parsed(Api::ServicerList, &body)?;
         Ok(api::readable_rows(&answer.servicer_list.unwrap_or_default()))
+    }
+
+    /// Which employee a login code of the WeCom mini program stands for. A code is good for one try.
+    pub(super) async fn staff_code2session(
+        &self,
+        js_code: &str,
+    ) -> Result<api::StaffSessionAnswer, CallError> {
+        let query = [("js_code", js_code), ("grant_type", "authorization_code")];
+        let body = self.ask(Api::StaffLogin, &Ask::Get(&query)).await?;
+        self.parsed(Api::StaffLogin, &body)
     }
 
     async fn access_token(&self) -> Result<AccessToken, CallError> {
@@ -119,7 +146,7 @@ impl WecomClient {
     async fn gettoken(&self) -> Result<Issued, CallError> {
         let secret = self.config.secret.expose_secret();
         let url = self.url(Api::Gettoken, &[("corpid", &self.config.corp_id), ("corpsecret", secret)])?;
-        let body = self.observed(Api::Gettoken, self.http.get(url)).await?;
+        let body = self.observed(Api::Gettoken, self.http.get(url)).await.map_err(|failed| failed.error)?;
         let answer: api::GettokenAnswer = self.parsed(Api::Gettoken, &body)?;
         if answer.access_token.is_empty() {
             return Err(self.unusable(Api::Gettoken, "an empty access_token"));
@@ -135,18 +162,28 @@ impl WecomClient {
 
     /// A business call: with an access token, and once more with a new one where that was the fault.
     async fn call_raw(&self, api: Api, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
-        let json = serde_json::to_vec(request)
-            .map_err(|error| self.unusable(api, &format!("our request can't be written: {error}")))?;
+        let json = self.written(api, request)?;
         self.ask(api, &Ask::Post(json)).await
     }
 
+    fn written(&self, api: Api, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
+        serde_json::to_vec(request)
+            .map_err(|error| self.unusable(api, &format!("our request can't be written: {error}")))
+    }
+
     async fn ask(&self, api: Api, ask: &Ask<'_>) -> Result<Vec<u8>, CallError> {
-        let token = self.access_token().await?;
-        let error = match self.ask_with(api, &token, ask).await {
+        self.attempt(api, ask).await.map_err(|failed| failed.error)
+    }
+
+    /// The same, and of a failure also whether WeCom may have done something.
+    async fn attempt(&self, api: Api, ask: &Ask<'_>) -> Result<Vec<u8>, Failed> {
+        let _seat = self.seats.take(api).await.map_err(Failed::without_effect)?;
+        let token = self.access_token().await.map_err(Failed::without_effect)?;
+        let failed = match self.ask_with(api, &token, ask).await {
             Ok(body) => return Ok(body),
-            Err(error) => error,
+            Err(failed) => failed,
         };
-        let renew = match token_fault(&error) {
+        let renew = match token_fault(&failed.error) {
             TokenFault::None => false,
             TokenFault::Refused => {
                 self.tokens.give_up(&token);
@@ -155,26 +192,31 @@ impl WecomClient {
             TokenFault::IssuedTooEarly => self.tokens.give_up_for_console(&token),
         };
         if !renew {
-            return Err(error);
+            return Err(failed);
         }
-        let token = self.access_token().await?;
-        self.ask_with(api, &token, ask).await.map_err(|error| match token_fault(&error) {
+        let token = self.access_token().await.map_err(Failed::without_effect)?;
+        self.ask_with(api, &token, ask).await.map_err(|failed| match token_fault(&failed.error) {
             // Not for good: the call itself was never looked at.
-            TokenFault::Refused => {
-                CallError::Unreachable(format!("a new access token is refused too ({error})"))
-            }
-            _ => error,
+            TokenFault::Refused => Failed::without_effect(CallError::Unreachable(format!(
+                "a new access token is refused too ({})",
+                failed.error
+            ))),
+            _ => failed,
         })
     }
 
-    async fn ask_with(&self, api: Api, token: &AccessToken, ask: &Ask<'_>) -> Result<Vec<u8>, CallError> {
-        let token = ("access_token", token.text.expose_secret());
+    async fn ask_with(&self, api: Api, token: &AccessToken, ask: &Ask<'_>) -> Result<Vec<u8>, Failed> {
+        let mut query = vec![("access_token", token.text.expose_secret())];
+        if let Ask::Get(parameters) = ask {
+            query.extend_from_slice(parameters);
+        }
+        let url = self.url(api, &query).map_err(Failed::without_effect)?;
         let request = match ask {
             Ask::Post(json) => {
-                let request = self.http.post(self.url(api, &[token])?);
-                request.header(http::header::CONTENT_TYPE, "application/json").body(json.clone())
+                let request = self.http.post(url).header(http::header::CONTENT_TYPE, "application/json");
+                request.body(json.clone())
             }
-            Ask::Get(parameter) => self.http.get(self.url(api, &[token, *parameter])?),
+            Ask::Get(_) => self.http.get(url),
         };
         self.observed(api, request).await
     }
@@ -186,19 +228,25 @@ impl WecomClient {
     }
 
     /// Makes a call, counts it, and judges its errcode. Gives the body of a call that was done.
-    async fn observed(&self, api: Api, request: RequestBuilder) -> Result<Vec<u8>, CallError> {
+    async fn observed(&self, api: Api, request: RequestBuilder) -> Result<Vec<u8>, Failed> {
         let begun = tokio::time::Instant::now();
         let exchanged = outgoing::exchange(request, api.body_bytes_max()).await;
-        let judged = match exchanged {
-            Err(error) => Err((error.label().to_owned(), CallError::Unreachable(error.to_string()))),
-            Ok(answer) => self.judged(api, answer),
+        let (result, label) = match exchanged {
+            Ok(answer) => match self.judged(api, answer) {
+                Ok(body) => (Ok(body), None),
+                Err((label, error)) => (Err(Failed::perhaps_done(error)), Some(label)),
+            },
+            Err(error) => {
+                let unreachable = CallError::Unreachable(error.to_string());
+                let failed = match error {
+                    ExchangeError::NoConnection(_) => Failed::without_effect(unreachable),
+                    _ => Failed::perhaps_done(unreachable),
+                };
+                (Err(failed), Some(error.label().to_owned()))
+            }
         };
-        let (result, errcode) = match judged {
-            Ok(body) => (Ok(body), None),
-            Err((label, error)) => (Err(error), Some(label)),
-        };
-        self.tally.wecom_call(api.label(), begun.elapsed(), errcode);
-        self.remember(api, result.as_ref().err());
+        self.tally.wecom_call(api.label(), begun.elapsed(), label);
+        self.remember(api, result.as_ref().err().map(|failed| &failed.error));
         result
     }
 
@@ -239,155 +287,29 @@ impl WecomClient {
             None => drop(last.take_if(|(failed, _)| *failed == api)),
         }
     }
-
-    async fn pull_page(&self, request: PullRequest) -> Result<Page, CallError> {
-        let body = api::SyncMsgRequest {
-            cursor: request.cursor.map(|cursor| cursor.as_str().to_owned()),
-            token: request.sync_token.map(|token| token.value),
-            limit: api::SYNC_MSG_LIMIT,
-            open_kfid: request.account.as_str().to_owned(),
-        };
-        let answer = self.call_raw(Api::SyncMsg, &body).await?;
-        let parsed = page::parse_page(&answer, &request.account)
-            .map_err(|error| self.unusable(Api::SyncMsg, &error.to_string()))?;
-        for _ in 0..parsed.unreadable_not_kept {
-            count(&self.tally.sync_messages, "kind", "unreadable");
-        }
-        Ok(parsed.page)
-    }
-
-    async fn list_accounts(&self) -> Result<Vec<KfAccount>, CallError> {
-        let mut accounts: Vec<KfAccount> = Vec::new();
-        for page in 0..ACCOUNT_PAGES_MAX {
-            let request = api::AccountListRequest {
-                offset: page * api::ACCOUNT_LIST_LIMIT,
-                limit: api::ACCOUNT_LIST_LIMIT,
-            };
-            let answer: api::AccountListAnswer = self.call(Api::AccountList, &request).await?;
-            let listed = answer.account_list.unwrap_or_default();
-            let rows: Vec<api::AccountRow> = api::readable_rows(&listed);
-            accounts.extend(rows.into_iter().filter(|row| !row.open_kfid.is_empty()).map(|row| KfAccount {
-                account: OpenKfId::new(row.open_kfid),
-                name: row.name,
-                api_managed: row.manage_privilege.unwrap_or(true),
-            }));
-            let asked = usize::try_from(api::ACCOUNT_LIST_LIMIT).unwrap_or(usize::MAX);
-            if listed.len() < asked {
-                break;
-            }
-        }
-        Ok(accounts)
-    }
-
-    async fn get_profiles(&self, customers: Vec<ExternalUserId>) -> Result<Vec<Profile>, CallError> {
-        if customers.is_empty() {
-            return Ok(Vec::new());
-        }
-        let request = api::BatchgetRequest {
-            external_userid_list: customers
-                .iter()
-                .take(api::BATCHGET_MAX)
-                .map(|customer| customer.as_str().to_owned())
-                .collect(),
-        };
-        let answer: api::BatchgetAnswer = self.call(Api::CustomerBatchget, &request).await?;
-        let rows: Vec<api::CustomerRow> = api::readable_rows(&answer.customer_list.unwrap_or_default());
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Ok(rows
-            .into_iter()
-            .map(|row| Profile {
-                customer: ExternalUserId::new(row.external_userid),
-                nickname: filled(row.nickname),
-                unionid: filled(row.unionid).map(UnionId::new),
-            })
-            .collect())
-    }
-
-    async fn say(&self, reply: Reply) -> Result<(), CallError> {
-        let mut content = reply.text;
-        content.truncate(content.floor_char_boundary(api::TEXT_BYTES_MAX));
-        let request = api::SendTextRequest {
-            touser: reply.customer.as_str().to_owned(),
-            open_kfid: reply.account.as_str().to_owned(),
-            msgid: reply.reply_id.as_str().to_owned(),
-            msgtype: "text".to_owned(),
-            text: api::TextBody { content },
-        };
-        self.call::<api::DoneAnswer>(Api::SendMsg, &request).await.map(drop)
-    }
 }
 
 /// What a business call carries beside its access token.
 enum Ask<'a> {
     /// A body.
     Post(Vec<u8>),
-    /// One more parameter.
-    Get((&'a str, &'a str)),
+    /// More parameters.
+    Get(&'a [(&'a str, &'a str)]),
 }
 
-impl WeCom for WecomClient {
-    fn pull(&self, request: PullRequest) -> BoxFuture<'_, Result<Page, CallError>> {
-        Box::pin(self.pull_page(request))
+/// A failure, and whether it is sure that WeCom did nothing: asked by calls that know no repeat.
+struct Failed {
+    error: CallError,
+    had_no_effect: bool,
+}
+
+impl Failed {
+    fn without_effect(error: CallError) -> Self {
+        Self { error, had_no_effect: true }
     }
 
-    fn accounts(&self) -> BoxFuture<'_, Result<Vec<KfAccount>, CallError>> {
-        Box::pin(self.list_accounts())
-    }
-
-    fn contact_way(&self, account: OpenKfId, scene: String) -> BoxFuture<'_, Result<String, CallError>> {
-        Box::pin(async move {
-            let request = api::AddContactWayRequest { open_kfid: account.as_str().to_owned(), scene };
-            let answer: api::AddContactWayAnswer = self.call(Api::AddContactWay, &request).await?;
-            if answer.url.is_empty() {
-                return Err(self.unusable(Api::AddContactWay, "an empty url"));
-            }
-            Ok(answer.url)
-        })
-    }
-
-    fn send(&self, reply: Reply) -> BoxFuture<'_, Result<(), CallError>> {
-        Box::pin(self.say(reply))
-    }
-
-    fn service_state(
-        &self,
-        account: OpenKfId,
-        customer: ExternalUserId,
-    ) -> BoxFuture<'_, Result<ServiceState, CallError>> {
-        Box::pin(async move {
-            let request = api::ServiceStateRequest {
-                open_kfid: account.as_str().to_owned(),
-                external_userid: customer.as_str().to_owned(),
-            };
-            let answer: api::ServiceStateAnswer = self.call(Api::ServiceStateGet, &request).await?;
-            Ok(match answer.service_state {
-                0 => ServiceState::New,
-                1 => ServiceState::Assistant,
-                2 => ServiceState::Queue,
-                3 => ServiceState::Person,
-                4 => ServiceState::Ended,
-                other => ServiceState::Unknown(other),
-            })
-        })
-    }
-
-    fn to_assistant(
-        &self,
-        account: OpenKfId,
-        customer: ExternalUserId,
-    ) -> BoxFuture<'_, Result<(), CallError>> {
-        Box::pin(async move {
-            let request = api::ServiceStateTransRequest {
-                open_kfid: account.as_str().to_owned(),
-                external_userid: customer.as_str().to_owned(),
-                service_state: STATE_ASSISTANT,
-            };
-            self.call::<api::DoneAnswer>(Api::ServiceStateTrans, &request).await.map(drop)
-        })
-    }
-
-    fn profiles(&self, customers: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
-        Box::pin(self.get_profiles(customers))
+    fn perhaps_done(error: CallError) -> Self {
+        Self { error, had_no_effect: false }
     }
 }
 

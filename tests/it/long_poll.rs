@@ -28,7 +28,8 @@ async fn a_wait_ends_with_the_binding() {
 
 #[tokio::test]
 async fn a_wait_ends_with_an_unbinding_a_new_code_and_a_late_nickname() {
-    let app = TestApp::start().await;
+    // Where another way asks for customers beforehand, no name comes late.
+    let app = TestApp::with(&[("binding.methods", "[\"code\"]")]).await;
     app.sim.fail_next(kfbind::sim::Api::CustomerBatchGet, kfbind::sim::Fault::Http(502), 1);
     let (phone, _, _) = app.bound("u").await;
     let first = phone.view().await;

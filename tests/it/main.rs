@@ -38,3 +38,10 @@ mod recognition; // rule 5: what counts as a code, and what is answered
 mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
 mod stopping; // an orderly stop
 mod support; // the service, the simulator, the client, waiting
+mod ways_card; // a card in the chat, and whoever opens it
+mod ways_handover; // talk that reaches a person
+mod ways_link; // the ticket in the kf link
+mod ways_questions; // asking before a typed code binds; the subscribe message
+mod ways_staff; // employees: their login, their cards, the codes that are read out to them
+mod ways_unionid; // the same person on both sides
+mod ways_window; // one who announced the chat, one who came

@@ -100,7 +100,7 @@ async fn an_assistant_session_that_refuses_answers_is_given_up() {
 #[tokio::test]
 async fn out_of_the_queue_the_assistant_takes_the_session_where_wecom_allows_it() {
     for (allowed, said) in [(true, "sent"), (false, "refused")] {
-        let app = TestApp::start().await;
+        let app = TestApp::with(&[("kf.handover", "\"none\"")]).await;
         let (phone, customer) = about_to_bind(&app).await;
         app.sim.switch(|wecom| wecom.queue_to_assistant = allowed);
         app.sim.set_service_state(&customer, &app.account(), 2);

@@ -14,7 +14,6 @@ use actors::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kfbind::{
     app::{App, Machine},
-    config::{Config, Environment},
     outgoing,
     sim::{Api, CallRecord, Customer, DEFAULT_NOW_MS, Sim, SimAccount, SimOptions},
     wecom::{
@@ -28,8 +27,10 @@ use tempfile::TempDir;
 mod client;
 pub(crate) mod mounted;
 pub(crate) mod process;
+mod settings;
 
 pub(crate) use client::{Answer, Client, Code, Phone};
+pub(crate) use settings::EVERY_WAY;
 
 /// When every test begins, in Unix seconds.
 pub(crate) const START_S: u64 = DEFAULT_NOW_MS / 1000;
@@ -39,10 +40,6 @@ pub(crate) const CALLBACK_PATH: &str = "/api/wechat-work/message";
 pub(crate) const ADMIN_KEY: &str = "it-admin-key-0123456789";
 /// So many pulls may go out at the start, before callbacks bring sync tokens.
 const PULLS_AT_START_MAX: usize = 6;
-
-/// The answers in the chat, cut down to the names of their keys.
-const TEXTS: [&str; 7] =
-    ["bound", "unbound", "wrong_code", "expired_code", "locked", "conflict", "already_bound"];
 
 /// What a test wants other than usual.
 pub(crate) struct Options {
@@ -147,7 +144,7 @@ impl TestApp {
 
     /// Starts the service on this test's store; what keeps it from starting.
     pub(crate) async fn boot(&mut self) -> anyhow::Result<()> {
-        let config = self.config();
+        let config = settings::config(self);
         let machine = Machine { clock: self.clock.clone(), entropy: Arc::clone(&self.entropy) };
         let app = App::start(&config, machine).await?;
         *self.base.lock().unwrap() = format!("http://{}", app.addr());
@@ -179,41 +176,6 @@ impl TestApp {
         for (key, value) in settings {
             self.settings.retain(|(known, _)| known != key);
             self.settings.push((key, (*value).to_owned()));
-        }
-    }
-
-    fn config(&self) -> Config {
-        let sim = &self.options;
-        let quoted = |text: &str| format!("{text:?}");
-        let mut keys = vec![
-            ("server.listen", quoted("127.0.0.1:0")),
-            ("server.shutdown_grace", quoted("2s")),
-            ("store.path", quoted(&self.store.path().display().to_string())),
-            ("wecom.corp_id", quoted(&sim.corp_id)),
-            ("wecom.secret", quoted(&sim.secret)),
-            ("wecom.token", quoted(&sim.token)),
-            ("wecom.encoding_aes_key", quoted(&sim.encoding_aes_key)),
-            ("wecom.api_base", quoted(&self.sim.base_url())),
-            ("wecom.request_timeout", quoted("5s")),
-            ("miniprogram.app_id", quoted(&sim.app_id)),
-            ("miniprogram.secret", quoted(&sim.app_secret)),
-            ("miniprogram.api_base", quoted(&self.sim.base_url())),
-            ("binding.methods", "[\"code\"]".to_owned()),
-            ("admin.api_key", quoted(ADMIN_KEY)),
-        ];
-        let texts: Vec<(String, String)> =
-            TEXTS.iter().map(|name| (format!("messages.{name}"), quoted(name))).collect();
-        keys.retain(|(key, _)| self.settings.iter().all(|(set, _)| set != key));
-        let texts = texts.iter().filter(|(key, _)| self.settings.iter().all(|(set, _)| set != key));
-        let lines = keys
-            .iter()
-            .chain(&self.settings)
-            .map(|(key, value)| format!("{key} = {value}\n"))
-            .chain(texts.map(|(key, value)| format!("{key} = {value}\n")));
-        let text: String = lines.collect();
-        match Config::from_toml(&text, &Environment::default()) {
-            Ok(loaded) => loaded.config,
-            Err(problems) => panic!("this test's configuration is wrong: {problems}"),
         }
     }
 
@@ -291,6 +253,12 @@ impl TestApp {
         self.login_as(&self.sim.openid_of(name)).await
     }
 
+    /// The mini-program user of this name, of whom WeChat tells this unionid, logged in.
+    pub(crate) async fn login_united(&self, name: &str, unionid: &str) -> Phone {
+        let openid = self.sim.openid_of(name);
+        Phone::login(self.client(), &self.sim.wx_login_code(&openid, Some(unionid)), &openid).await
+    }
+
     /// The mini-program user with exactly this openid, logged in.
     pub(crate) async fn login_as(&self, openid: &str) -> Phone {
         Phone::login(self.client(), &self.sim.wx_login_code(openid, None), openid).await
@@ -308,6 +276,14 @@ impl TestApp {
         customer.says(&self.account(), &code.text);
         phone.until("bound").await;
         (phone, customer, code)
+    }
+
+    /// Whom the back end finds bound to a customer, and by which way.
+    pub(crate) async fn bound_to(&self, customer: &Customer) -> Option<(String, String)> {
+        let path = format!("/api/admin/bindings?external_userid={}", customer.external_userid());
+        let body = self.admin().get(&path).await.expect(200).json();
+        let text = |key: &str| Some(body["bindings"][0][key].as_str()?.to_owned());
+        Some((text("openid")?, text("method")?))
     }
 
     /// A metric's value; a series that isn't there is none.
@@ -369,15 +345,19 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
-/// What a customer read in the chat, oldest first.
+/// What a customer read in the chat, oldest first; beside all ways without the invitation, which answers nothing.
 pub(crate) fn heard(customer: &Customer) -> Vec<String> {
-    customer.heard().into_iter().map(|heard| heard.text).collect()
+    let is_answer = |text: &String| settings::all_ways().is_none() || !text.starts_with("invite");
+    customer.heard().into_iter().map(|heard| heard.text).filter(is_answer).collect()
 }
 
 /// Waits until a customer has read so many answers; all of them.
 pub(crate) async fn hears(customer: &Customer, count: usize) -> Vec<String> {
-    customer.wait_heard(count, DEADLINE).await.unwrap_or_else(|error| panic!("{error}"));
-    heard(customer)
+    eventually(&format!("{count} answers"), async || {
+        let heard = heard(customer);
+        (heard.len() >= count).then_some(heard)
+    })
+    .await
 }
 
 /// A message of a customer as `sync_msg` shows it, with any id.

@@ -25,7 +25,7 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ("archive", &["actors::archive", "actors::ids", "actors::messages"]),
     ("http", &["actors", "archive", "wechat", "wecom"]),
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
-    ("wechat", &["actors::ids", "outgoing"]),
+    ("wechat", &["actors::ids", "actors::ports", "outgoing"]),
     ("sim", &["wecom::signature", "wecom::envelope", "wecom::api", "outgoing"]),
     (
         "demo",

@@ -6,12 +6,13 @@ use super::{
     world::{World, message},
 };
 use crate::{
-    ids::{BindCode, ExternalUserId, OpenId, Timestamp},
+    ids::{BindCode, ExternalUserId, MenuId, OpenId, Timestamp},
     policy::{OnConflict, Rate},
     ports::{KfContent, MessageKind},
 };
 
 mod month;
+mod ways;
 
 /// When codes are made.
 const T: u64 = 1_800_000_000;
@@ -328,7 +329,7 @@ fn talk_gets_no_answer_and_leaves_nothing() {
 fn only_words_of_customers_are_decided() {
     let world = world();
     let mut tapped = message("wmA", "482913", T);
-    tapped.content = KfContent::Text { content: "482913".to_owned(), menu_id: Some("x".to_owned()) };
+    tapped.content = KfContent::Text { content: "482913".to_owned(), menu_id: Some(MenuId::new("x")) };
     let mut media = message("wmA", "", T);
     media.content = KfContent::Other(MessageKind::Media);
     let mut nobody = message("wmA", "482913", T);

@@ -5,18 +5,29 @@ use std::{
     convert::Infallible,
 };
 
-use super::{Circumstances, Effect, Known, Saying, Verdict, decide};
+use super::{Ask, Circumstances, Effect, Join, Known, Verdict, decide};
 use crate::{
-    ids::{BindCode, ExternalUserId, MessageId, OpenId, OpenKfId, Timestamp},
+    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, Timestamp, UnionId, WelcomeCode},
     policy::{CodeFormat, Policy},
     ports::{KfContent, KfMessage},
     registry::{
         code_space::{length_of, shortest},
         recognise::Lengths,
-        records::{BindingRecord, CodeRecord, CustomerRecord, UserRecord},
+        records::{
+            BindingRecord, CodeRecord, CustomerPerson, CustomerRecord, Delivery, QuestionId, QuestionRecord,
+            SamePerson, TicketRecord, UserPerson, UserRecord, WindowRecord,
+        },
+        ways::link::Mint,
     },
     testing::policy,
 };
+
+mod heard;
+
+pub(crate) use heard::{Heard, message};
+
+/// The account in which everything happens.
+const ACCOUNT: &str = "wkA";
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -29,6 +40,15 @@ pub(crate) struct World {
     pub(crate) store_created_at: Timestamp,
     pub(crate) audits: Vec<super::AuditKind>,
     pub(crate) guesses: u64,
+    pub(crate) people: BTreeMap<ExternalUserId, CustomerPerson>,
+    pub(crate) user_people: BTreeMap<OpenId, UserPerson>,
+    pub(crate) tickets: BTreeMap<Ticket, TicketRecord>,
+    pub(crate) questions: BTreeMap<QuestionId, QuestionRecord>,
+    pub(crate) window: WindowRecord,
+    /// How often somebody was to be brought, by customer.
+    pub(crate) handed_over: BTreeMap<ExternalUserId, u32>,
+    /// What WeCom would tell of the last entry.
+    pub(crate) entered_with: BTreeMap<ExternalUserId, Ticket>,
 }
 
 impl Default for World {
@@ -42,6 +62,13 @@ impl Default for World {
             store_created_at: Timestamp(0),
             audits: Vec::new(),
             guesses: 0,
+            people: BTreeMap::new(),
+            user_people: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            window: WindowRecord::default(),
+            handed_over: BTreeMap::new(),
+            entered_with: BTreeMap::new(),
         }
     }
 }
@@ -67,6 +94,41 @@ impl Known for World {
 
     fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, Infallible> {
         Ok(self.customers.get(customer).cloned().unwrap_or_default())
+    }
+
+    fn person(&self, customer: &ExternalUserId) -> Result<CustomerPerson, Infallible> {
+        Ok(self.people.get(customer).cloned().unwrap_or_default())
+    }
+
+    fn user_person(&self, openid: &OpenId) -> Result<UserPerson, Infallible> {
+        Ok(self.user_people.get(openid).cloned().unwrap_or_default())
+    }
+
+    fn same_person(&self, unionid: &UnionId) -> Result<SamePerson, Infallible> {
+        let openid = self.user_people.iter().find(|(_, user)| user.unionid.as_ref() == Some(unionid));
+        let customers = self.people.iter().filter(|(_, person)| person.unionid.as_ref() == Some(unionid));
+        Ok(SamePerson {
+            openid: openid.map(|(openid, _)| openid.clone()),
+            customers: customers.map(|(customer, _)| customer.clone()).collect(),
+        })
+    }
+
+    fn code_of_link(&self, ticket: &Ticket) -> Result<Option<(BindCode, CodeRecord)>, Infallible> {
+        let mint = Self::mint();
+        let code = mint.code(ticket).and_then(|code| Some((code.clone(), self.codes.get(&code)?.clone())));
+        Ok(code.filter(|(code, record)| mint.is_of(ticket, code, record)))
+    }
+
+    fn ticket(&self, ticket: &Ticket) -> Result<Option<TicketRecord>, Infallible> {
+        Ok(self.tickets.get(ticket).cloned())
+    }
+
+    fn question(&self, id: QuestionId) -> Result<Option<QuestionRecord>, Infallible> {
+        Ok(self.questions.get(&id).cloned())
+    }
+
+    fn window(&self, _account: &OpenKfId) -> Result<WindowRecord, Infallible> {
+        Ok(self.window.clone())
     }
 }
 
@@ -99,12 +161,95 @@ impl World {
         self.codes.insert(BindCode::new(code), record);
     }
 
+    fn mint() -> Mint {
+        Mint::new(&[7; 32])
+    }
+
+    /// The ticket in the link of a code.
+    pub(crate) fn link(&self, code: &str) -> Ticket {
+        let code = BindCode::new(code);
+        let record = &self.codes[&code];
+        Self::mint().ticket(&code, record.format.into(), &record.openid, record.issued_at).unwrap()
+    }
+
     /// The mini program or the back end unbinds a user.
     pub(crate) fn unbind(&mut self, openid: &OpenId) {
-        self.bindings.remove(openid);
+        self.window.end(openid, Timestamp(0));
+        if let Some(binding) = self.bindings.remove(openid) {
+            let person = self.people.entry(binding.customer).or_default();
+            person.epoch += 1;
+            person.questions.clear();
+            person.parted.push(openid.clone());
+        }
         if let Some(user) = self.users.get_mut(openid) {
             user.epoch += 1;
         }
+    }
+
+    /// WeCom has told who a customer is.
+    pub(crate) fn is_person(&mut self, customer: &str, unionid: &str) {
+        let person = self.people.entry(ExternalUserId::new(customer)).or_default();
+        person.unionid = Some(UnionId::new(unionid));
+    }
+
+    /// A login has told who a user is.
+    pub(crate) fn is_user(&mut self, openid: &str, unionid: &str) {
+        let user = self.user_people.entry(OpenId::new(openid)).or_default();
+        user.unionid = Some(UnionId::new(unionid));
+    }
+
+    /// A user announces the chat.
+    pub(crate) fn announces(&mut self, openid: &str, at: u64) {
+        let openid = OpenId::new(openid);
+        let epoch = self.users.get(&openid).map_or(0, |user| user.epoch);
+        let expires_at = Timestamp(at + self.policy.window_s);
+        self.window.announce(&openid, epoch, at * 1000, expires_at);
+    }
+
+    /// A customer has come, and nothing else is to follow.
+    pub(crate) fn window_arrives(&mut self, customer: &str, at: u64) {
+        self.window.arrive(&ExternalUserId::new(customer), Timestamp(at));
+    }
+
+    /// WeCom has not taken the last question.
+    pub(crate) fn last_question_is(&mut self, delivery: Delivery) -> QuestionId {
+        let (id, question) = self.questions.iter_mut().next_back().expect("a question");
+        question.delivery = delivery;
+        *id
+    }
+
+    /// A customer taps the yes or the no of the last question that was put to anybody.
+    pub(crate) fn taps(&mut self, customer: &str, yes: bool, sent: u64) -> Heard {
+        let id = *self.questions.keys().next_back().expect("a question");
+        self.taps_on(customer, id, yes, sent)
+    }
+
+    /// The same on a question of one's choice.
+    pub(crate) fn taps_on(&mut self, customer: &str, id: QuestionId, yes: bool, sent: u64) -> Heard {
+        let mut message = message(customer, "确认绑定", sent);
+        message.content =
+            KfContent::Text { content: "确认绑定".to_owned(), menu_id: Some(id.menu_id(yes)) };
+        self.happens(&message, sent)
+    }
+
+    /// A customer enters by a link.
+    pub(crate) fn enters(&mut self, customer: &str, ticket: Option<&Ticket>, sent: u64) -> Heard {
+        let mut message = message(customer, "enter", sent);
+        message.content = KfContent::EnterSession {
+            scene: Some("kfbind".to_owned()),
+            scene_param: ticket.cloned(),
+            welcome_code: Some(WelcomeCode::new("welcome")),
+        };
+        self.happens(&message, sent)
+    }
+
+    /// Anything happens, and we read it at `now`.
+    pub(crate) fn happens(&mut self, message: &KfMessage, now: u64) -> Heard {
+        let verdict = self.decide(message, Timestamp(now));
+        if let Some(customer) = &message.customer {
+            self.carry_out(customer, &verdict);
+        }
+        Heard(verdict)
     }
 
     /// A customer writes, and we read it at once.
@@ -127,6 +272,7 @@ impl World {
             lengths: &lengths,
             now,
             store_created_at: self.store_created_at,
+            entered_with: message.customer.as_ref().and_then(|customer| self.entered_with.get(customer)),
         };
         match decide(message, self, circumstances) {
             Ok(verdict) => verdict,
@@ -149,24 +295,8 @@ impl World {
     pub(crate) fn carry_out(&mut self, by: &ExternalUserId, verdict: &Verdict) {
         for effect in &verdict.effects {
             match effect {
-                Effect::Bind { openid, customer, account, method, bound_at, code, replaces } => {
-                    for other in replaces {
-                        self.unbind(other);
-                    }
-                    if let Some(record) = self.codes.get_mut(code) {
-                        record.spent = true;
-                    }
-                    self.users.entry(openid.clone()).or_default().epoch += 1;
-                    let binding = BindingRecord {
-                        customer: customer.clone(),
-                        account: Some(account.clone()),
-                        method: *method,
-                        bound_at: *bound_at,
-                        nickname: None,
-                        unionid: None,
-                    };
-                    self.bindings.insert(openid.clone(), binding);
-                }
+                Effect::Person(person) => drop(self.people.insert(by.clone(), (**person).clone())),
+                Effect::Bind(join) => self.join(join),
                 Effect::Unbind { openid } => self.unbind(openid),
                 Effect::Customer(record) => drop(self.customers.insert(by.clone(), record.clone())),
                 Effect::ConflictNoted { code, customer } => {
@@ -176,79 +306,70 @@ impl World {
                 }
                 Effect::Guess => self.guesses += 1,
                 Effect::Audit { what, .. } => self.audits.push(*what),
-                Effect::Rejected(_) | Effect::Unanswered(_) | Effect::Answer(_) => {}
+                Effect::Answered(id) => self.questions.get_mut(id).expect("a question").answered = true,
+                Effect::Window(record) => self.window = (**record).clone(),
+                Effect::HandOver => *self.handed_over.entry(by.clone()).or_default() += 1,
+                Effect::Answer(answer) => {
+                    if let (Some(ask), Some(openid)) = (&answer.ask, &answer.openid) {
+                        self.put_question(by, openid, ask);
+                    }
+                }
+                Effect::HeardSince(_) | Effect::Rejected(_) | Effect::Unanswered(_) => {}
             }
         }
         let customers: BTreeSet<_> = self.bindings.values().map(|binding| &binding.customer).collect();
         assert_eq!(customers.len(), self.bindings.len(), "two users bound to one customer");
     }
 
+    fn join(&mut self, join: &Join) {
+        for other in &join.replaces {
+            self.unbind(other);
+        }
+        if let Some(record) = join.code.as_ref().and_then(|code| self.codes.get_mut(code)) {
+            record.spent = true;
+        }
+        self.users.entry(join.openid.clone()).or_default().epoch += 1;
+        self.window.end(&join.openid, join.bound_at);
+        let person = self.people.entry(join.customer.clone()).or_default();
+        person.epoch += 1;
+        person.questions.clear();
+        person.parted.retain(|parted| *parted != join.openid);
+        let binding = BindingRecord {
+            customer: join.customer.clone(),
+            account: join.account.clone(),
+            method: join.method,
+            bound_at: join.bound_at,
+            nickname: None,
+            unionid: None,
+        };
+        self.bindings.insert(join.openid.clone(), binding);
+    }
+
+    fn put_question(&mut self, customer: &ExternalUserId, openid: &OpenId, ask: &Ask) {
+        if let Some(id) = ask.again {
+            self.questions.get_mut(&id).expect("a question").delivery = Delivery::Said;
+            return;
+        }
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&(self.questions.len() as u64).to_be_bytes());
+        let id = QuestionId(bytes);
+        let person = self.people.entry(customer.clone()).or_default();
+        person.questions.push(id);
+        let question = QuestionRecord {
+            customer: customer.clone(),
+            epoch: person.epoch,
+            openid: openid.clone(),
+            subject: ask.subject.clone(),
+            account: OpenKfId::new(ACCOUNT),
+            until: ask.until,
+            answered: false,
+            delivery: Delivery::Said,
+        };
+        self.questions.insert(id, question);
+    }
+
     /// Who is bound to whom.
     pub(crate) fn pairs(&self) -> Vec<(&str, &str)> {
         self.bindings.iter().map(|(openid, b)| (openid.as_str(), b.customer.as_str())).collect()
-    }
-}
-
-/// A text of a customer, as WeCom gives it.
-pub(crate) fn message(customer: &str, text: &str, sent: u64) -> KfMessage {
-    KfMessage {
-        msgid: MessageId::new(format!("{customer}/{text}/{sent}")),
-        account: OpenKfId::new("wkA"),
-        customer: Some(ExternalUserId::new(customer)),
-        send_time: Timestamp(sent),
-        content: KfContent::Text { content: text.to_owned(), menu_id: None },
-    }
-}
-
-/// A verdict, for short questions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Heard(pub(crate) Verdict);
-
-impl Heard {
-    /// What is answered.
-    pub(crate) fn answer(&self) -> Option<Saying> {
-        self.0.effects.iter().find_map(|effect| match effect {
-            Effect::Answer(answer) => Some(answer.saying),
-            _ => None,
-        })
-    }
-
-    /// The account and the minutes that the answer names.
-    pub(crate) fn named(&self) -> (Option<&str>, u64) {
-        self.0
-            .effects
-            .iter()
-            .find_map(|effect| match effect {
-                Effect::Answer(answer) => Some((answer.openid.as_ref().map(OpenId::as_str), answer.minutes)),
-                _ => None,
-            })
-            .unwrap_or_default()
-    }
-
-    /// When the binding that it made was made.
-    pub(crate) fn bound_at(&self) -> Option<u64> {
-        self.0.effects.iter().find_map(|effect| match effect {
-            Effect::Bind { bound_at, .. } => Some(bound_at.0),
-            _ => None,
-        })
-    }
-
-    /// Why codes did not bind.
-    pub(crate) fn rejected(&self) -> Vec<&'static str> {
-        self.0
-            .effects
-            .iter()
-            .filter_map(|e| if let Effect::Rejected(why) = e { Some(*why) } else { None })
-            .collect()
-    }
-
-    /// Why it is not answered.
-    pub(crate) fn silent(&self) -> Option<&'static str> {
-        self.0.effects.iter().find_map(|e| if let Effect::Unanswered(why) = e { Some(*why) } else { None })
-    }
-
-    /// Whether nothing at all follows.
-    pub(crate) fn is_talk(&self) -> bool {
-        self.0 == Verdict::default()
     }
 }

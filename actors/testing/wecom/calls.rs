@@ -2,8 +2,11 @@
 
 use super::{Open, ScriptedWeCom, while_held};
 use crate::{
-    ids::{ExternalUserId, OpenKfId},
-    ports::{BoxFuture, CallError, KfAccount, Page, Profile, PullRequest, Reply, ServiceState, WeCom},
+    ids::{ExternalUserId, OpenKfId, UserId, WelcomeCode},
+    ports::{
+        BoxFuture, CallError, KfAccount, MiniProgram, Notice, NoticeFate, Page, Profile, PullRequest,
+        Receiver, Reply, ServiceState, WeCom,
+    },
 };
 
 impl WeCom for ScriptedWeCom {
@@ -69,26 +72,76 @@ impl WeCom for ScriptedWeCom {
         })
     }
 
-    fn to_assistant(
-        &self,
-        account: OpenKfId,
-        customer: ExternalUserId,
-    ) -> BoxFuture<'_, Result<(), CallError>> {
+    fn welcome(&self, code: WelcomeCode, reply: Reply) -> BoxFuture<'_, Result<(), CallError>> {
         Box::pin(async move {
+            self.state().welcomes.push(code);
+            while_held(&self.sends_held).await;
             let mut state = self.state();
-            state.transfers.push((account, customer));
-            state.transfer_script.pop_front().unwrap_or(Ok(()))
+            if let Some(Err(error)) = state.welcome_script.pop_front() {
+                return Err(error);
+            }
+            state.said.push(reply);
+            Ok(())
         })
     }
 
-    fn profiles(&self, customers: Vec<ExternalUserId>) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
+    fn transfer(
+        &self,
+        account: OpenKfId,
+        customer: ExternalUserId,
+        to: Receiver,
+    ) -> BoxFuture<'_, Result<(), CallError>> {
         Box::pin(async move {
+            while_held(&self.transfers_held).await;
             let mut state = self.state();
-            state.profile_lookups.push(customers.clone());
+            let result = state.transfer_script.pop_front().unwrap_or(Ok(()));
+            if result.is_ok() {
+                let now = match &to {
+                    Receiver::Assistant => ServiceState::Assistant,
+                    Receiver::Pool => ServiceState::Queue,
+                    Receiver::Servicer(_) => ServiceState::Person,
+                };
+                state.service_states.insert(customer.clone(), now);
+            }
+            state.transfers.push((account, customer, to));
+            result
+        })
+    }
+
+    fn receiving(&self, _account: OpenKfId) -> BoxFuture<'_, Result<Vec<UserId>, CallError>> {
+        Box::pin(async move { Ok(self.state().receiving.clone()) })
+    }
+
+    fn profiles(
+        &self,
+        customers: Vec<ExternalUserId>,
+        with_entry: bool,
+    ) -> BoxFuture<'_, Result<Vec<Profile>, CallError>> {
+        Box::pin(async move {
+            self.state().profile_lookups.push(customers.clone());
+            while_held(&self.profiles_held).await;
+            let mut state = self.state();
             if let Some(error) = state.profile_script.pop_front() {
                 return Err(error);
             }
-            Ok(customers.iter().filter_map(|customer| state.profiles.get(customer).cloned()).collect())
+            let told = customers.iter().filter_map(|customer| state.profiles.get(customer).cloned());
+            Ok(told
+                .map(|profile| Profile {
+                    entered_with: profile.entered_with.clone().filter(|_| with_entry),
+                    ..profile
+                })
+                .collect())
+        })
+    }
+}
+
+impl MiniProgram for ScriptedWeCom {
+    fn notify(&self, notice: Notice) -> BoxFuture<'_, Result<NoticeFate, CallError>> {
+        Box::pin(async move {
+            self.state().notices.push(notice);
+            while_held(&self.sends_held).await;
+            let mut state = self.state();
+            state.notice_script.pop_front().unwrap_or(Ok(NoticeFate::Sent))
         })
     }
 }

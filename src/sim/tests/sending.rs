@@ -156,6 +156,13 @@ async fn a_welcome_code_is_good_once_and_for_twenty_seconds() {
     assert_eq!(heard(&li), ["welcome"]);
     li.enters("wkONE", None);
     assert_eq!(welcome().await, Value::Null, "welcomed within 48 hours");
+    let zhao = rig.sim.customer("zhao");
+    zhao.enters("wkONE", None);
+    let first = welcome().await;
+    zhao.enters("wkONE", None);
+    let second = welcome().await;
+    assert!(second.is_string() && second != first, "not welcomed yet");
+    assert_eq!((send(&second).await, send(&first).await), (0, 95007), "one welcome for two entries");
     wang.enters("wkONE", None);
     let code = welcome().await;
     rig.pass(20);

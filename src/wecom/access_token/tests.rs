@@ -28,7 +28,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let clock = Arc::new(HandClock(AtomicU64::new(1_700_000_000_000)));
-        let tokens = AccessTokens::new(Arc::<HandClock>::clone(&clock));
+        let tokens = AccessTokens::new("wecom.secret", Arc::<HandClock>::clone(&clock));
         Self { clock, tokens, asked: AtomicUsize::new(0) }
     }
 

@@ -12,6 +12,10 @@ pub const BAD_SECRET: i64 = 40001;
 pub const BAD_CORP_ID: i64 = 40013;
 /// The access token is invalid.
 pub const BAD_ACCESS_TOKEN: i64 = 40014;
+/// The login code is invalid, expired or used.
+pub const BAD_LOGIN_CODE: i64 = 40029;
+/// The login code has been used: WeChat's code, in case WeCom comes to say the same.
+pub const LOGIN_CODE_USED: i64 = 40163;
 /// The access token has expired.
 pub const ACCESS_TOKEN_EXPIRED: i64 = 42001;
 /// Too many calls; the block lasts as long as the window that was exceeded, at least a minute.

@@ -4,7 +4,7 @@
 //! we don't know is [`KfContent::Other`].
 
 use actors::{
-    ids::{Cursor, ExternalUserId, MessageId, OpenKfId, ReplyId, Timestamp},
+    ids::{Cursor, ExternalUserId, MenuId, MessageId, OpenKfId, ReplyId, Ticket, Timestamp, WelcomeCode},
     ports::{KfContent, KfMessage, MessageKind, Page},
 };
 use serde::{Deserialize, Deserializer, de};
@@ -23,6 +23,9 @@ pub const CURSOR_BYTES_MAX: usize = 1024;
 
 /// A customer's own words or files.
 const ORIGIN_CUSTOMER: u32 = 3;
+
+/// The `change_type` of a session that a person on our side has ended.
+const CHANGE_ENDED: u32 = 3;
 
 /// A page as it was read.
 #[derive(Debug)]
@@ -78,6 +81,7 @@ struct Event {
     welcome_code: Option<String>,
     fail_msgid: Option<String>,
     fail_type: Option<u32>,
+    change_type: Option<u32>,
 }
 
 /// Reads the answer of a `kf/sync_msg` on `account` whose errcode was 0.
@@ -138,7 +142,7 @@ fn parse_message(raw: &str, pulled: &OpenKfId) -> Option<KfMessage> {
         KfContent::Other(MessageKind::Servicer)
     } else if message.msgtype == "text" {
         let text: Text = serde_json::from_str(message.text?.get()).ok()?;
-        KfContent::Text { content: text.content, menu_id: filled(text.menu_id) }
+        KfContent::Text { content: text.content, menu_id: filled(text.menu_id).map(MenuId::new) }
     } else {
         KfContent::Other(MessageKind::Media)
     };
@@ -155,9 +159,10 @@ fn event_content(event: Event) -> Option<KfContent> {
     Some(match event.kind.as_str() {
         "enter_session" => KfContent::EnterSession {
             scene: filled(event.scene),
-            scene_param: filled(event.scene_param),
-            welcome_code: filled(event.welcome_code),
+            scene_param: filled(event.scene_param).map(Ticket::new),
+            welcome_code: filled(event.welcome_code).map(WelcomeCode::new),
         },
+        "session_status_change" if event.change_type == Some(CHANGE_ENDED) => KfContent::SessionEnded,
         "msg_send_fail" => KfContent::SendFailed {
             fail_msgid: ReplyId::new(id(event.fail_msgid)??),
             fail_type: event.fail_type.unwrap_or(0),
@@ -273,7 +278,7 @@ mod tests {
             send_time: Timestamp(1_700_000_000),
             content: KfContent::Text {
                 content: " 482 913\n\u{4f60}\u{1f600}".to_owned(),
-                menu_id: Some("yes_1".to_owned()),
+                menu_id: Some(MenuId::new("yes_1")),
             },
         };
         assert_eq!(read, Some(expected));
@@ -297,7 +302,7 @@ mod tests {
         .unwrap();
         assert_eq!(read.account, OpenKfId::new("wkIn"));
         assert_eq!(read.customer, Some(ExternalUserId::new("wmIn")));
-        let (scene, scene_param) = (Some("kfbind".to_owned()), Some("t".to_owned()));
+        let (scene, scene_param) = (Some("kfbind".to_owned()), Some(Ticket::new("t")));
         assert_eq!(read.content, KfContent::EnterSession { scene, scene_param, welcome_code: None });
     }
 
@@ -314,6 +319,34 @@ mod tests {
         let read = event(r#","fail_msgid":"r1""#).unwrap().content;
         assert_eq!(read, KfContent::SendFailed { fail_msgid: ReplyId::new("r1"), fail_type: 0 });
         assert_eq!(event(""), None);
+    }
+
+    #[test]
+    fn a_session_that_a_person_ended_names_account_and_customer() {
+        let read = message(
+            r#"{"msgid":"m","send_time":1,"origin":4,"msgtype":"event","event":{
+            "event_type":"session_status_change","open_kfid":"wkIn","external_userid":"wmIn","change_type":3,
+            "old_servicer_userid":"zhang","msg_code":"c"}}"#,
+        )
+        .unwrap();
+        assert_eq!(read.content, KfContent::SessionEnded);
+        assert_eq!(read.account, OpenKfId::new("wkIn"));
+        assert_eq!(read.customer, Some(ExternalUserId::new("wmIn")));
+    }
+
+    #[test]
+    fn a_tap_a_ticket_and_a_welcome_code_keep_every_letter() {
+        let tapped = content(
+            r#"{"msgid":"m","send_time":1,"origin":3,"msgtype":"text","text":{"content":"","menu_id":"Yes_-9"}}"#,
+        );
+        let menu_id = Some(MenuId::new("Yes_-9"));
+        assert_eq!(tapped, KfContent::Text { content: String::new(), menu_id });
+        let entered = content(
+            r#"{"msgid":"m","send_time":1,"origin":4,"msgtype":"event","event":{"event_type":"enter_session",
+            "external_userid":"wm","scene":"","scene_param":"Ab-_9","welcome_code":"Wc-9"}}"#,
+        );
+        let (scene_param, welcome_code) = (Some(Ticket::new("Ab-_9")), Some(WelcomeCode::new("Wc-9")));
+        assert_eq!(entered, KfContent::EnterSession { scene: None, scene_param, welcome_code });
     }
 
     #[test]
@@ -339,7 +372,8 @@ mod tests {
             assert_eq!(of(fields), KfContent::Other(MessageKind::Media), "{fields}");
         }
         for fields in [
-            r#""origin":4,"msgtype":"event","event":{"event_type":"session_status_change","change_type":3}"#,
+            r#""origin":4,"msgtype":"event","event":{"event_type":"session_status_change","change_type":1}"#,
+            r#""origin":4,"msgtype":"event","event":{"event_type":"session_status_change"}"#,
             r#""origin":4,"msgtype":"event","event":{"event_type":"brand_new","x":{}}"#,
             r#""origin":4,"msgtype":"event""#,
         ] {

@@ -5,11 +5,16 @@ use std::{
     time::Duration,
 };
 
-use actors::ids::{Cursor, ReplyId, SyncToken, Timestamp};
+use actors::{
+    ids::{Cursor, ExternalUserId, ReplyId, SyncToken, Timestamp, UnionId},
+    ports::{Page, PullRequest, Receiver, Reply, ServiceState, WeCom as _, Words},
+};
 use futures_util::future::join_all;
 
 use super::*;
 use crate::outgoing::loopback::{Loopback, Play, Seen};
+
+mod ways;
 
 const SECRET: &str = "the-s3cret";
 /// 2023-11-14T22:13:20Z.
@@ -44,7 +49,7 @@ impl Bench {
                 ));
             }
             let (_, number) = seen.line.split_once("access_token=token-").unwrap();
-            play(number.parse().unwrap(), seen)
+            play(number.split('&').next().unwrap().parse().unwrap(), seen)
         })
         .await
     }
@@ -57,8 +62,12 @@ impl Bench {
         let server = Loopback::start(play).await;
         let clock = Arc::new(HandClock(AtomicU64::new(NOW_MS)));
         let tally = Tally::default();
-        let config =
-            WecomConfig { api_base: server.base(), corp_id: "wwCorp".to_owned(), secret: SECRET.into() };
+        let config = WecomConfig {
+            api_base: server.base(),
+            corp_id: "wwCorp".to_owned(),
+            secret: SECRET.into(),
+            app_id: "wxApp".to_owned(),
+        };
         let http = outgoing::client(timeout, None).unwrap();
         let client = WecomClient::new(config, http, Arc::<HandClock>::clone(&clock), tally.clone());
         Self { server, client, clock, tally }
@@ -74,7 +83,7 @@ impl Bench {
                 account: OpenKfId::new("wk"),
                 customer: ExternalUserId::new("wm"),
                 reply_id: ReplyId::new("r1"),
-                text: text.to_owned(),
+                words: Words::Text(text.to_owned()),
             })
             .await
     }
@@ -346,10 +355,10 @@ async fn profiles_are_read_and_nobody_is_asked_for_none() {
         )
     })
     .await;
-    assert_eq!(bench.client.profiles(Vec::new()).await, Ok(Vec::new()));
+    assert_eq!(bench.client.profiles(Vec::new(), false).await, Ok(Vec::new()));
     assert_eq!(bench.server.seen().len(), 0);
     let customers = (0..150).map(|n| ExternalUserId::new(format!("wm{n}"))).collect();
-    let profiles = bench.client.profiles(customers).await.unwrap();
+    let profiles = bench.client.profiles(customers, false).await.unwrap();
     assert_eq!(profiles[0].unionid, Some(UnionId::new("u")));
     assert_eq!((&profiles[1].nickname, &profiles[1].unionid), (&None, &None));
     let request: api::BatchgetRequest =
@@ -368,7 +377,7 @@ async fn session_states_and_links_are_read() {
     let (account, customer) = (OpenKfId::new("wk"), ExternalUserId::new("wm"));
     let state = bench.client.service_state(account.clone(), customer.clone()).await;
     assert_eq!(state, Ok(ServiceState::Person));
-    assert_eq!(bench.client.to_assistant(account.clone(), customer).await, Ok(()));
+    assert_eq!(bench.client.transfer(account.clone(), customer, Receiver::Assistant).await, Ok(()));
     let moved = bench.server.seen().pop().unwrap().body;
     assert_eq!(moved, r#"{"open_kfid":"wk","external_userid":"wm","service_state":1}"#);
     let url = bench.client.contact_way(account, "kfbind".to_owned()).await.unwrap();
@@ -409,6 +418,7 @@ async fn no_secret_is_in_errors_debug_or_status() {
         api_base: format!("http://{closed}"),
         corp_id: "wwCorp".to_owned(),
         secret: SECRET.into(),
+        app_id: "wxApp".to_owned(),
     };
     let http = outgoing::client(Duration::from_secs(30), None).unwrap();
     let clock = Arc::new(HandClock(AtomicU64::new(NOW_MS)));
@@ -426,8 +436,12 @@ async fn no_secret_is_in_errors_debug_or_status() {
 
 #[tokio::test]
 async fn an_address_that_is_no_url_is_an_error_and_no_panic() {
-    let config =
-        WecomConfig { api_base: "qyapi".to_owned(), corp_id: "wwCorp".to_owned(), secret: SECRET.into() };
+    let config = WecomConfig {
+        api_base: "qyapi".to_owned(),
+        corp_id: "wwCorp".to_owned(),
+        secret: SECRET.into(),
+        app_id: "wxApp".to_owned(),
+    };
     let http = outgoing::client(Duration::from_secs(30), None).unwrap();
     let clock = Arc::new(HandClock(AtomicU64::new(NOW_MS)));
     let client = WecomClient::new(config, http, clock, Tally::default());

@@ -12,7 +12,7 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// How long 45009 lasts at least.
 const TOO_MANY_CALLS_WAIT: Duration = Duration::from_mins(1);
 /// After 45033 the others must only finish.
-const TOO_MANY_AT_ONCE_WAIT: Duration = Duration::from_secs(1);
+pub(super) const TOO_MANY_AT_ONCE_WAIT: Duration = Duration::from_secs(1);
 /// How much of WeCom's words is kept, in bytes.
 const ERRMSG_BYTES_MAX: usize = 300;
 
@@ -22,27 +22,45 @@ pub(super) enum Api {
     Gettoken,
     SyncMsg,
     SendMsg,
+    SendMsgOnEvent,
     ServiceStateGet,
     ServiceStateTrans,
     CustomerBatchget,
     AccountList,
     AddContactWay,
     ServicerList,
+    StaffLogin,
 }
 
 impl Api {
+    /// All that carry an access token.
+    pub(super) const ALL: [Self; 10] = [
+        Self::SyncMsg,
+        Self::SendMsg,
+        Self::SendMsgOnEvent,
+        Self::ServiceStateGet,
+        Self::ServiceStateTrans,
+        Self::CustomerBatchget,
+        Self::AccountList,
+        Self::AddContactWay,
+        Self::ServicerList,
+        Self::StaffLogin,
+    ];
+
     /// The name in the metrics.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Gettoken => "gettoken",
             Self::SyncMsg => "sync_msg",
             Self::SendMsg => "send_msg",
+            Self::SendMsgOnEvent => "send_msg_on_event",
             Self::ServiceStateGet => "service_state_get",
             Self::ServiceStateTrans => "service_state_trans",
             Self::CustomerBatchget => "customer_batchget",
             Self::AccountList => "account_list",
             Self::AddContactWay => "add_contact_way",
             Self::ServicerList => "servicer_list",
+            Self::StaffLogin => "staff_jscode2session",
         }
     }
 
@@ -51,12 +69,14 @@ impl Api {
             Self::Gettoken => "/cgi-bin/gettoken",
             Self::SyncMsg => "/cgi-bin/kf/sync_msg",
             Self::SendMsg => "/cgi-bin/kf/send_msg",
+            Self::SendMsgOnEvent => "/cgi-bin/kf/send_msg_on_event",
             Self::ServiceStateGet => "/cgi-bin/kf/service_state/get",
             Self::ServiceStateTrans => "/cgi-bin/kf/service_state/trans",
             Self::CustomerBatchget => "/cgi-bin/kf/customer/batchget",
             Self::AccountList => "/cgi-bin/kf/account/list",
             Self::AddContactWay => "/cgi-bin/kf/add_contact_way",
             Self::ServicerList => "/cgi-bin/kf/servicer/list",
+            Self::StaffLogin => "/cgi-bin/miniprogram/jscode2session",
         }
     }
 

@@ -1,9 +1,9 @@
 //! Sessions: no text but the one that was signed is taken, and what is signed but was never issued harms nobody.
 
-use actors::ids::{OpenId, Timestamp, UnionId};
+use actors::ids::{OpenId, Timestamp, UnionId, UserId};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use kfbind::http::{SessionKeys, UserSession};
+use kfbind::http::{SessionKeys, StaffSession, UserSession};
 use sha2::Sha256;
 
 use super::{choice, fields, text};
@@ -41,6 +41,7 @@ fn user(openid: &[u8], unionid: &[u8]) -> UserSession {
 fn text_of_a_stranger(session: &str) {
     for now in [Timestamp(0), NOW, Timestamp(u64::MAX)] {
         assert_eq!(keys().verify(session, now), None);
+        assert_eq!(keys().verify_staff(session, now), None);
     }
 }
 
@@ -55,6 +56,13 @@ fn issued(data: &[u8]) {
     let last = Timestamp(ends_at.0 - 1);
     assert_eq!(keys().verify(&session, last), fits.then_some(user));
     assert_eq!(keys().verify(&session, ends_at), None);
+    assert_eq!(keys().verify_staff(&session, last), None, "a user's is none of an employee's");
+    let staff = StaffSession { userid: UserId::new(text(openid)), issued_at: NOW };
+    let staffs = keys().issue_staff(&staff, ttl_s);
+    let fits = staffs.len() <= SESSION_CHARS_MAX;
+    assert_eq!(keys().verify_staff(&staffs, last), fits.then_some(staff));
+    assert_eq!(keys().verify_staff(&staffs, ends_at), None);
+    assert_eq!(keys().verify(&staffs, last), None, "nor the other way round");
     assert_eq!(keys().verify(&session, Timestamp(u64::MAX)), None);
     let mut other = KEY;
     other[usize::from(times.first().copied().unwrap_or_default()) % other.len()] ^= 1;
@@ -99,6 +107,8 @@ fn signed(data: &[u8]) {
     mac.update(b"kfbind session\0");
     mac.update(&content);
     let session = URL_SAFE_NO_PAD.encode([&content[..], &mac.finalize().into_bytes()].concat());
+    let takers = (keys().verify(&session, Timestamp(0)), keys().verify_staff(&session, Timestamp(0)));
+    assert!(takers.0.is_none() || takers.1.is_none(), "{takers:?}");
     let (Some(issued_at), Some(expires_at)) = (number_at(&content, 2), number_at(&content, 10)) else {
         assert_eq!(keys().verify(&session, Timestamp(0)), None);
         return;

@@ -44,10 +44,12 @@ fn check(parsed: &ParsedPage) {
         match &message.content {
             KfContent::SendFailed { fail_msgid, .. } => assert!(is_id(fail_msgid.as_str())),
             KfContent::EnterSession { scene, scene_param, welcome_code } => {
-                assert!([scene, scene_param, welcome_code].iter().all(|text| text.as_deref() != Some("")));
+                assert_ne!(scene.as_deref(), Some(""));
+                assert!(scene_param.iter().all(|ticket| !ticket.as_str().is_empty()));
+                assert!(welcome_code.iter().all(|code| !code.as_str().is_empty()));
             }
-            KfContent::Text { menu_id, .. } => assert_ne!(menu_id.as_deref(), Some("")),
-            KfContent::Other(_) => {}
+            KfContent::Text { menu_id, .. } => assert!(menu_id.iter().all(|id| !id.as_str().is_empty())),
+            KfContent::SessionEnded | KfContent::Other(_) => {}
         }
     }
 }

@@ -158,6 +158,11 @@ impl Code {
         Self { text: text("bind_token"), display: text("display"), body }
     }
 
+    /// The link to the chat that came with it.
+    pub(crate) fn link(&self) -> String {
+        self.body["kf"]["url"].as_str().expect("a link").to_owned()
+    }
+
     /// Another code of digits of the same length, a different one for each number.
     pub(crate) fn other(&self, number: u64) -> String {
         let digits = self.text.len();

@@ -140,6 +140,7 @@ impl Service {
             lengths: &lengths,
             now: Timestamp(now),
             store_created_at: Timestamp(0),
+            entered_with: None,
         };
         let Ok(verdict) = decide(&message, &self.world, circumstances);
         let before = self.world.guesses;

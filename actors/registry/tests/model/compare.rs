@@ -140,6 +140,8 @@ impl Run {
                     answers.push((parts, text));
                 }
                 OutboxTaskRecord::Profile { customer } => names.push(customer.as_str().to_owned()),
+                // No way but the code is on.
+                other => return Err(format!("nobody should have asked for {other:?}")),
             }
         }
         let expected: Vec<_> = self.model.answers[self.settled.0..]

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     ids::{Cursor, ExternalUserId, MessageId, OpenId, OpenKfId, Timestamp},
     messages::{
-        IssueOutcome, IssueRequest, KfLink, PageCommit, Refusal, RegistryMessage, UnbindBy, UnbindRequest,
+        IssueOutcome, IssueRequest, KfLink, Learned, PageCommit, Refusal, RegistryMessage, Settlement,
+        UnbindBy, UnbindRequest,
     },
     policy::{OnConflict, Policy, Rate},
     ports::{Clock as _, KfMessage, Page, Profile},
@@ -230,8 +231,12 @@ impl Run {
             Command::Named(number, name) => {
                 let nickname = format!("名{name}");
                 let id = ExternalUserId::new(customer(*number));
-                let profiles =
-                    vec![Profile { customer: id, nickname: Some(nickname.clone()), unionid: None }];
+                let profiles = vec![Profile {
+                    customer: id,
+                    nickname: Some(nickname.clone()),
+                    unionid: None,
+                    entered_with: None,
+                }];
                 let answer = send!(|reply| RegistryMessage::SaveProfiles(profiles, reply));
                 asked.push(Asked::Named(customer(*number), nickname, answer));
             }
@@ -246,7 +251,9 @@ impl Run {
                 asked.push(Asked::Page(account, cursor, written, answer));
             }
             Command::Settle => {
-                messages.push(RegistryMessage::Settle(self.outbox_seqs()));
+                messages.push(RegistryMessage::Settle(
+                    self.outbox_seqs().into_iter().map(|seq| (seq, Settlement::Done)).collect(),
+                ));
                 asked.push(Asked::Settled(self.model.answers.len(), self.model.names_wanted.len()));
             }
             Command::Sweep => messages.push(RegistryMessage::Sweep),
@@ -335,5 +342,5 @@ fn page_of(account: &str, cursor: &str, written: &[Written]) -> PageCommit {
         .collect();
     let next_cursor = Some(Cursor::new(cursor));
     let page = Page { messages, unreadable: Vec::new(), next_cursor, has_more: false };
-    PageCommit { account: OpenKfId::new(account), page, sync_token: None }
+    PageCommit { account: OpenKfId::new(account), page, sync_token: None, learned: Learned::default() }
 }

@@ -198,7 +198,7 @@ impl What {
             Self::Talk => (text("请问解绑怎么弄，电话13800138000".to_owned()), Said::Talk),
             Self::Tap => {
                 let number = Pick::Any(0).number(model, latest);
-                (KfContent::Text { content: number, menu_id: Some("x".to_owned()) }, Said::Talk)
+                (KfContent::Text { content: number, menu_id: Some(crate::ids::MenuId::new("x")) }, Said::Talk)
             }
             Self::Picture => (KfContent::Other(MessageKind::Media), Said::Talk),
         }
