@@ -14,7 +14,7 @@ use std::{
 /// The oldest Node that the packages run on.
 const NODE_MAJOR_MIN: u32 = 20;
 /// What becomes part of the page or makes it.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 11] = [
     "app.js",
     "app.json",
     "app.wxss",
@@ -23,6 +23,7 @@ const SOURCES: [&str; 10] = [
     "theme.json",
     "wechat.js",
     "pages",
+    "shared",
     "tools",
     "package-lock.json",
 ];

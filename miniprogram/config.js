@@ -15,6 +15,15 @@ const config = {
   unbindWord: '解绑',
 
   /**
+   * The id of a one-off subscribe message that says "bound": the same as `miniprogram.subscribe_template_id` of the
+   * server. The user is asked once, on the tap that gets a code. Empty: nobody is asked.
+   */
+  subscribeTemplateId: '',
+
+  /** The picture on the cards that employees send, 5:4, by https. WeCom wants one. */
+  cardImage: '',
+
+  /**
    * Null: the page logs in by `wx.login`. A mini program that logs its users in itself puts a function here that
    * promises a session, as its own back end got it from `POST /api/admin/sessions`. It is called again when that
    * session has ended.

@@ -1,5 +1,6 @@
 /**
- * Everything that users read, but for the title above the page, which WeChat wants in `bind-account.json`. Plain
+ * Everything that users read, but for the titles above the pages, which WeChat wants in their `.json`, and for what
+ * employees read, which is in `pages/staff-bind/texts.js`. Plain
  * sentences; the thing is called 绑定码 throughout, never 验证码 or 密码. What stands in braces is filled in.
  */
 
@@ -32,9 +33,9 @@ const texts = {
     status: {
       fresh: '发送绑定码后，这里会自动显示结果。',
       copied: '已复制。请打开客服会话，粘贴并发送。',
-      waiting: '正在等待您在客服会话中发送绑定码…',
+      waiting: '正在等待结果。会话中如询问是否绑定，请确认；否则请发送绑定码。',
     },
-    safety: '绑定码只用于从本页打开的客服会话，\n请不要告诉任何人。',
+    safety: '绑定码只给从本页打开的会话里的客服，\n请不要告诉其他任何人。',
   },
 
   link: {
@@ -52,6 +53,31 @@ const texts = {
     lead: '如果您在过期前已经发送，请稍等，结果会自动显示在这里。没有发送的话，请重新获取。',
   },
   revoked: { title: '绑定码已失效', lead: '这个绑定码已被取消，请重新获取一个。' },
+
+  /** A card from the chat opened the page. It may have been forwarded: say plainly whose chat it would bind. */
+  card: {
+    title: '绑定这个客服会话？',
+    lead: '绑定后，微信昵称为“{nickname}”的客服会话，会与您当前登录的账号关联。',
+    leadUnnamed: '绑定后，收到这张卡片的客服会话，会与您当前登录的账号关联。没有取得那个会话的微信昵称。',
+    chat: '客服会话',
+    unnamed: '没有取得昵称',
+    account: '绑定到',
+    thisAccount: '当前微信登录的账号',
+    until: '有效期至',
+    accept: '绑定',
+    accepting: '正在绑定…',
+    decline: '不绑定',
+    warning: '如果您不是“{nickname}”，或者卡片是别人转发给您的，请不要绑定：绑定后，对方的客服会话会被当作您本人。',
+    warningUnnamed: '只有您自己在客服会话中收到这张卡片时，才可以绑定。如果是别人转发给您的，请不要绑定：绑定后，对方的客服会话会被当作您本人。',
+    /** @type {Record<Bind.Refusal, { title: string, lead: string }>} */
+    refusals: {
+      invalid: { title: '卡片已失效', lead: '这张卡片已经用过，或者已经过期。没有做任何改动。' },
+      off: { title: '卡片不能使用', lead: '现在不支持用卡片绑定，请使用绑定码。没有做任何改动。' },
+      conflict: { title: '没有绑定', lead: '这个客服会话，或者您的账号，已经有别的绑定。需要更换的话，请先解除原来的绑定。' },
+      'other-person': { title: '没有绑定', lead: '这张卡片属于另一位微信用户的客服会话，不能绑定到您的账号。请在您自己的客服会话中操作。' },
+    },
+    goOn: '查看我的绑定',
+  },
 
   bound: {
     justTitle: '绑定成功',
@@ -108,7 +134,12 @@ const texts = {
     'chat-failed': '没能打开客服会话。请再试一次，或者使用下面的链接。',
     unbound: '已解除绑定。',
     undone: '绑定已被解除。',
+    declined: '没有用这张卡片绑定。需要时，可以用绑定码。',
+    'already-bound': '这个客服会话早已绑定到您的账号。',
   },
+
+  /** The page that leads on. */
+  opening: '正在打开…',
 
   /** For screen readers. */
   spoken: {

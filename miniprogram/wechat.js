@@ -1,12 +1,14 @@
 /**
- * All that touches `wx`: carries out the state machine's effects and turns what comes back into events. It decides
- * nothing. Promises where the base library has them; `wx.request` gives a task to abort, and
+ * All that touches `wx`, but for `wx.qy` of WeCom: carries out the state machine's effects and turns what comes back into
+ * events. It decides nothing. Promises where the base library has them; `wx.request` gives a task to abort, and
  * `wx.openCustomerServiceChat` has no promise.
  */
 
 const texts = require('./texts');
 
 const SESSION_KEY = 'kfbind.session';
+/** In the background, behind the chat, requests get five seconds. */
+const ANNOUNCE_TIMEOUT_MS = 5000;
 
 /** @param {Bind.Config} config @param {Bind.Dispatch} dispatch */
 function connect(config, dispatch) {
@@ -42,12 +44,10 @@ function connect(config, dispatch) {
       case 'remember':
         remember(effect.session);
         return;
-      case 'timer': {
-        const { name, delayMs } = effect;
-        clearTimeout(timers[name]);
-        timers[name] = setTimeout(() => dispatch({ type: 'timer', name }), delayMs);
+      case 'timer':
+        clearTimeout(timers[effect.name]);
+        timers[effect.name] = setTimeout(() => dispatch({ type: 'timer', name: effect.name }), effect.delayMs);
         return;
-      }
       case 'stop':
         clearTimeout(timers[effect.name]);
         return;
@@ -57,12 +57,17 @@ function connect(config, dispatch) {
       case 'open-chat':
         openChat(effect.url, effect.corpId, dispatch);
         return;
+      case 'announce':
+        announce(config, effect.session, dispatch);
+        return;
+      case 'subscribe':
+        subscribe(effect.templateId);
+        return;
       case 'confirm-unbind':
-        confirmUnbind(dispatch);
+        confirm(texts.bound.confirm, () => dispatch({ type: 'unbind-confirmed' }));
         return;
       case 'vibrate':
-        // Many devices can't; nobody misses it.
-        wx.vibrateShort({ type: 'light' }).catch(() => {});
+        vibrate();
     }
   };
 
@@ -77,9 +82,14 @@ function connect(config, dispatch) {
   return { run, close };
 }
 
-/** What this version of WeChat can do, and what it kept for us. */
-function present() {
-  return { canOpenChat: typeof wx.openCustomerServiceChat === 'function', session: keptSession() };
+/** What this version of WeChat can do, and what it kept for us. @param {Bind.Config} config */
+function present({ subscribeTemplateId }) {
+  const canAsk = typeof wx.requestSubscribeMessage === 'function';
+  return {
+    canOpenChat: typeof wx.openCustomerServiceChat === 'function',
+    session: keptSession(),
+    templateId: canAsk ? subscribeTemplateId : '',
+  };
 }
 
 function keptSession() {
@@ -117,7 +127,7 @@ function identify({ getSession }, { id, timeoutMs }, dispatch) {
     });
 }
 
-/** @param {Bind.Config} config @param {Bind.Request} call @param {(event: Bind.Ended, error: any) => void} ended */
+/** @param {{ apiBase: string }} config @param {Bind.Request} call @param {(event: Bind.Ended, error: any) => void} ended */
 function request(config, call, ended) {
   const { id, method, path, session } = call;
   /** @type {Record<string, string>} */
@@ -150,11 +160,12 @@ function problemOf(error) {
 }
 
 /**
- * For the developer: a missing domain in the console looks like no network. Nothing secret stands in an `errMsg`.
+ * For the developer: a missing domain in the console looks like no network. Nothing secret stands in an `errMsg` but in
+ * the query of an address that it may quote: a ticket.
  * @param {string} what @param {any} error
  */
 function note(what, error) {
-  console.warn(`kfbind: ${what}: ${error?.errMsg ?? error}`);
+  console.warn(`kfbind: ${what}: ${String(error?.errMsg ?? error).replace(/\?\S*/g, '?…')}`);
 }
 
 /** @param {string | null} session */
@@ -201,18 +212,75 @@ function openChat(url, corpId, dispatch) {
   }
 }
 
-/** @param {Bind.Dispatch} dispatch */
-function confirmUnbind(dispatch) {
-  const { title, content, yes, no } = texts.bound.confirm;
+/** Many devices can't; nobody misses it. */
+function vibrate() {
+  wx.vibrateShort({ type: 'light' }).catch(() => {});
+}
+
+/**
+ * Tells the server that its user is on the way into the chat. Nobody waits for it, and closing the page leaves it alone.
+ * @param {Bind.Config} config @param {string} session @param {Bind.Dispatch} dispatch
+ */
+function announce({ apiBase }, session, dispatch) {
+  wx.request({
+    url: `${apiBase}/api/binding/intent`,
+    method: 'POST',
+    header: { Authorization: `Bearer ${session}` },
+    timeout: ANNOUNCE_TIMEOUT_MS,
+    success: ({ statusCode, data }) => {
+      const code = /** @type {any} */ (data)?.code;
+      dispatch({ type: 'announced', status: statusCode, code: typeof code === 'string' ? code : null });
+    },
+    fail: (error) => note('intent', error),
+  });
+}
+
+/** Allowed inside a tap only. Whatever comes of it, the page goes on. @param {string} templateId */
+function subscribe(templateId) {
+  const failed = (/** @type {any} */ error) => note('requestSubscribeMessage', error);
+  try {
+    wx.requestSubscribeMessage({ tmplIds: [templateId], fail: failed });
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/** @param {{ title: string, content: string, yes: string, no: string, calm?: boolean }} question @param {() => void} agreed */
+function confirm({ title, content, yes, no, calm }, agreed) {
   // WeChat draws this box, in its theme; older versions don't tell which.
   const dark = typeof wx.getAppBaseInfo === 'function' && wx.getAppBaseInfo().theme === 'dark';
-  const confirmColor = dark ? '#ff8277' : '#c0281b';
+  const [good, bad] = dark ? ['#4ad58b', '#ff8277'] : ['#067a38', '#c0281b'];
+  const confirmColor = calm === true ? good : bad;
   wx.showModal({ title, content, confirmText: yes, cancelText: no, confirmColor }).then(
     (answer) => {
-      if (answer.confirm) dispatch({ type: 'unbind-confirmed' });
+      if (answer.confirm) agreed();
     },
     (error) => note('showModal', error),
   );
 }
 
-module.exports = { connect, present };
+/** The same mini program runs in the app of WeCom, which says so; some versions forget to. */
+function inWecom() {
+  if (typeof wx.qy?.login === 'function') return true;
+  try {
+    return /** @type {any} */ (wx.getSystemInfoSync()).environment === 'wxwork';
+  } catch (error) {
+    note('getSystemInfoSync', error);
+    return false;
+  }
+}
+
+/** The mini program's own appid. */
+function account() {
+  return wx.getAccountInfoSync().miniProgram;
+}
+
+/** Takes the place of the page that is shown. @param {string} url @param {() => void} failed */
+function goTo(url, failed) {
+  wx.redirectTo({ url }).catch((error) => {
+    note('redirectTo', error);
+    failed();
+  });
+}
+
+module.exports = { account, confirm, connect, goTo, inWecom, note, present, problemOf, request };

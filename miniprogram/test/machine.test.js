@@ -1,106 +1,10 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { initialState, step } = require('../pages/bind-account/machine');
-const { FakeServer } = require('./fake_server');
-
-const server = new FakeServer();
-const UNBOUND = { status: 'unbound', version: 1, pending: null, binding: null };
-/** @param {string} token @param {number} expiresIn @param {number} version */
-const pending = (token, expiresIn = 600, version = 2) => ({
-  status: 'pending',
-  version,
-  pending: server.code(token, expiresIn),
-  binding: null,
-});
-/** @param {number} version */
-const bound = (version = 3) => ({
-  status: 'bound',
-  version,
-  pending: null,
-  binding: { method: 'code', bound_at: '2026-11-24T05:03:00Z', nickname: '小林' },
-});
-
-/** A state machine with a clock that the test moves. */
-class Machine {
-  constructor() {
-    this.state = initialState();
-    this.now = 1_000_000;
-    /** @type {Bind.Effect[]} of the last event */
-    this.effects = [];
-  }
-
-  /** @param {Bind.Untimed} event */
-  send(event) {
-    const before = JSON.stringify(this.state);
-    const frozen = Object.freeze(this.state);
-    const { state, effects } = step(frozen, /** @type {any} */ ({ ...event, now: this.now }));
-    assert.equal(JSON.stringify(frozen), before, 'a step leaves the state before it alone');
-    this.state = state;
-    this.effects = effects;
-    return effects;
-  }
-
-  /** @template {Bind.Effect['type']} T @param {T} type @returns {Extract<Bind.Effect, { type: T }> | undefined} the last one */
-  effect(type) {
-    return /** @type {any} */ (this.effects.filter((effect) => effect.type === type).at(-1));
-  }
-
-  /** What was asked of the server last: `GET /api/binding`. */
-  asked() {
-    const request = this.effect('request');
-    return request === undefined ? null : `${request.method} ${request.path}`;
-  }
-
-  /** @param {number} status @param {any} [body] @param {number | null} [retryAfterS] */
-  answer(status, body, retryAfterS = null) {
-    return this.send({ type: 'answer', id: this.callId(), status, body, retryAfterS });
-  }
-
-  /** @param {Bind.Problem} [problem] */
-  noAnswer(problem = 'offline') {
-    return this.send({ type: 'no-answer', id: this.callId(), problem });
-  }
-
-  callId() {
-    assert.ok(this.state.call, 'a call is running');
-    return this.state.call.id;
-  }
-
-  /** @param {number} ms */
-  wait(ms) {
-    this.now += ms;
-  }
-
-  /** Lets the timer of that name ring when it is due. @param {'ask' | 'tick'} name */
-  ring(name) {
-    const timer = this.effects.findLast((effect) => effect.type === 'timer' && effect.name === name);
-    assert.ok(timer !== undefined && timer.type === 'timer', `a timer ${name} is set`);
-    this.wait(timer.delayMs);
-    return this.send({ type: 'timer', name });
-  }
-}
-
-/** A page that is logged in and has had its first answer. @param {any} status */
-function opened(status = UNBOUND) {
-  const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: 'kept' });
-  machine.send({ type: 'show' });
-  machine.answer(200, status);
-  return machine;
-}
-
-/** The same, with a code shown. */
-function withCode() {
-  const machine = opened();
-  machine.send({ type: 'get-code' });
-  machine.answer(201, server.code('482913'));
-  machine.answer(200, pending('482913'));
-  return machine;
-}
+const { LOAD, Machine, UNBOUND, bound, opened, pending, server, withCode } = require('./driven');
 
 test('the first visit logs in, then asks, then polls', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: null });
+  machine.send(LOAD);
   machine.send({ type: 'show' });
   assert.equal(machine.effect('identify')?.id, 1);
   machine.send({ type: 'identified', id: 1, code: 'wx-code' });
@@ -116,14 +20,14 @@ test('the first visit logs in, then asks, then polls', () => {
 
 test('a session that was kept spares the login', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: 'kept' });
+  machine.send({ ...LOAD, session: 'kept' });
   machine.send({ type: 'show' });
   assert.equal(machine.asked(), 'GET /api/binding');
 });
 
 test('a session from the back end of the company is used as it is', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: null });
+  machine.send(LOAD);
   machine.send({ type: 'show' });
   machine.send({ type: 'session', id: 1, session: 'theirs' });
   assert.equal(machine.asked(), 'GET /api/binding');
@@ -160,7 +64,7 @@ test('a session that worked for a while may end again', () => {
 
 test('a login code that WeChat calls spent is replaced once', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: null });
+  machine.send(LOAD);
   machine.send({ type: 'show' });
   machine.send({ type: 'identified', id: 1, code: 'spent' });
   machine.answer(401, { code: 'login-code-invalid' });
@@ -244,6 +148,7 @@ test('the copy is the code alone, and the chat opens with the link and the corp'
   machine.send({ type: 'copied', what: 'code', text: '482913' });
   assert.deepEqual(machine.send({ type: 'open-chat' }), [
     { type: 'open-chat', url: server.code('482913').kf.url, corpId: 'ww0123456789abcdef' },
+    { type: 'announce', session: 'kept' },
   ]);
   machine.send({ type: 'chat-opened' });
   assert.deepEqual([machine.state.copied, machine.state.opened], [true, true]);
@@ -274,7 +179,7 @@ test('a copy that ends after its code was replaced does not count for the new on
 
 test('an old WeChat is never asked to open the chat', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: false, session: 'kept' });
+  machine.send({ ...LOAD, canOpenChat: false, session: 'kept' });
   machine.send({ type: 'show' });
   machine.answer(200, pending('482913'));
   assert.deepEqual(machine.send({ type: 'open-chat' }), []);
@@ -406,7 +311,7 @@ test('the first failed poll is silent, the second is said, and a good answer end
 
 test('retries back off up to half a minute, a quarter more at most', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: 'kept' });
+  machine.send({ ...LOAD, session: 'kept' });
   machine.send({ type: 'show' });
   /** @type {number[]} */
   const delays = [];
@@ -425,7 +330,7 @@ test('retries back off up to half a minute, a quarter more at most', () => {
 
 test('Retry-After outweighs the back-off, and a tap does not', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: 'kept' });
+  machine.send({ ...LOAD, session: 'kept' });
   machine.send({ type: 'show' });
   machine.answer(429, { code: 'too-many-requests' }, 42);
   assert.equal(machine.state.trouble?.retryAt, machine.now + 42_000);
@@ -480,7 +385,7 @@ for (const [status, code, problem] of /** @type {const} */ ([
 
 test('a refused login is not repeated by itself, but by a tap', () => {
   const machine = new Machine();
-  machine.send({ type: 'load', canOpenChat: true, session: null });
+  machine.send(LOAD);
   machine.send({ type: 'show' });
   machine.send({ type: 'identified', id: 1, code: 'x' });
   machine.answer(403, { code: 'login-refused' });
@@ -536,69 +441,4 @@ test('undone in the chat: the page turns by itself and says so', () => {
   const machine = opened(bound());
   machine.answer(200, { ...UNBOUND, version: 9 });
   assert.deepEqual([machine.state.phase, machine.state.notice], ['unbound', 'undone']);
-});
-
-test('from wherever chance leads, a visible page always asks, waits or has a timer', () => {
-  // A little generator, so that a failure can be repeated.
-  let seed = 20261124;
-  const chance = (/** @type {number} */ below) => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    return Math.floor((seed / 2 ** 32) * below);
-  };
-  const taps = ['get-code', 'new-code', 'copy-code', 'copy-link', 'open-chat', 'unbind', 'unbind-confirmed', 'retry'];
-  const answers = [
-    [200, UNBOUND],
-    [200, pending('482913')],
-    [200, bound()],
-    [200, server.code('482913', 3)],
-    [204, ''],
-    [401, {}],
-    [403, { code: 'login-refused' }],
-    [409, {}],
-    [429, {}],
-    [503, {}],
-    [200, 'portal'],
-  ];
-  const seen = new Set();
-  for (let run = 0; run < 300; run += 1) {
-    const machine = new Machine();
-    /** @type {Map<string, number>} */
-    const timers = new Map();
-    const send = (/** @type {any} */ event) => {
-      for (const effect of machine.send(event)) {
-        if (effect.type === 'timer') timers.set(effect.name, machine.now + effect.delayMs);
-        if (effect.type === 'stop') timers.delete(effect.name);
-      }
-    };
-    send({ type: 'load', canOpenChat: chance(2) === 0, session: chance(2) === 0 ? 'kept' : null });
-    send({ type: 'show' });
-    for (let i = 0; i < 60; i += 1) {
-      machine.wait(chance(3000));
-      const { call } = machine.state;
-      for (const [name, due] of [...timers]) {
-        if (due > machine.now) continue;
-        timers.delete(name);
-        send({ type: 'timer', name });
-      }
-      const kind = chance(5);
-      if (kind === 0) send({ type: taps[chance(taps.length)] });
-      else if (kind === 1) send({ type: machine.state.visible ? 'hide' : 'show' });
-      else if (kind === 2) send({ type: 'network', connected: chance(2) === 0 });
-      else if (call !== null && call.stage === 'identify') send({ type: 'identified', id: call.id, code: 'x' });
-      else if (call !== null && call.stage === 'login') {
-        const [status, body] = chance(2) === 0 ? [200, { session: 's' }] : answers[5 + chance(5)];
-        send({ type: 'answer', id: call.id, status, body, retryAfterS: null });
-      } else if (call !== null) {
-        const [status, body] = answers[chance(answers.length)];
-        send({ type: 'answer', id: call.id, status, body, retryAfterS: chance(2) === 0 ? null : 5 });
-      }
-      const { state } = machine;
-      seen.add(state.phase);
-      const stuck = state.visible && state.call === null && !timers.has('ask');
-      assert.ok(!stuck || state.trouble?.problem === 'refused', `run ${run}, event ${i}: ${JSON.stringify(state)}`);
-      assert.ok(state.phase !== 'pending' || state.code !== null, 'a code is shown');
-      assert.ok(state.phase !== 'pending' || !state.visible || timers.has('tick'), 'a shown code counts down');
-    }
-  }
-  assert.deepEqual([...seen].sort(), ['bound', 'expired', 'failed', 'pending', 'starting', 'unbound']);
 });

@@ -3,6 +3,7 @@
  * the test moves.
  */
 
+const { test } = require('node:test');
 const { JSDOM } = require('jsdom');
 const { bundle } = require('../tools/bundle');
 const { FakeServer } = require('./fake_server');
@@ -30,6 +31,8 @@ class Mounted {
     this.clipboard = [];
     /** @type {any[]} */
     this.chats = [];
+    /** What somebody was asked to subscribe to. @type {string[][]} */
+    this.asked = [];
     /** @type {string[]} */
     this.warnings = [];
     const dom = new JSDOM('<!doctype html><body></body>', {
@@ -61,6 +64,7 @@ class Mounted {
       loginCode: () => Promise.resolve('login-code'),
       copied: (/** @type {string} */ text) => this.clipboard.push(text),
       openChat: (/** @type {any} */ chat) => this.chats.push(chat),
+      subscribe: (/** @type {string[]} */ templates) => this.asked.push([...templates]),
       ...host,
     };
   }
@@ -143,4 +147,23 @@ class Mounted {
   }
 }
 
-module.exports = { Mounted, START_MS };
+/**
+ * A test with a page of its own.
+ * @param {string} name
+ * @param {(page: Mounted) => Promise<void>} play
+ * @param {{ server?: (server: FakeServer) => void, host?: any }} [given]
+ */
+function mounted(name, play, given = {}) {
+  test(name, async () => {
+    const server = new FakeServer(() => START_MS);
+    given.server?.(server);
+    const page = new Mounted({ server, host: given.host });
+    try {
+      await play(page);
+    } finally {
+      page.close();
+    }
+  });
+}
+
+module.exports = { Mounted, mounted };

@@ -2,13 +2,15 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const staffTexts = require('../pages/staff-bind/texts');
 const texts = require('../texts');
 const { bundle } = require('../tools/bundle');
 
 const ROOT = path.join(__dirname, '..');
 const PACKAGE_BYTES_MAX = 60 * 1024;
 const CONTRAST_MIN = 4.5;
-const PAGE = 'pages/bind-account/bind-account';
+const PAGES = ['pages/bind-account/bind-account', 'pages/staff-bind/staff-bind', 'pages/index/index'];
+const TEXTS = ['pages/staff-bind/texts.js', 'texts.js'];
 
 /** @param {string} file */
 const read = (file) => fs.readFileSync(path.join(ROOT, file), 'utf8');
@@ -38,25 +40,44 @@ function packed() {
   return found;
 }
 
-test('the package holds the mini program, nothing else, and is small', () => {
+test('the packages hold the mini program, nothing else, and each is small', () => {
   const files = packed();
   assert.deepEqual(files.filter((file) => !file.startsWith('pages/')).sort(), [
     'app.js',
     'app.json',
     'app.wxss',
     'config.js',
+    'shared/answers.js',
+    'shared/format.js',
+    'shared/page.wxss',
     'sitemap.json',
     'texts.js',
     'theme.json',
     'wechat.js',
   ]);
-  const bytes = files.reduce((sum, file) => sum + fs.statSync(path.join(ROOT, file)).size, 0);
-  assert.ok(bytes < PACKAGE_BYTES_MAX, `${bytes} bytes`);
+  /** @type {string[]} */
+  const roots = JSON.parse(read('app.json')).subPackages.map((/** @type {{ root: string }} */ { root }) => root);
+  assert.deepEqual(roots, ['pages/bind-account', 'pages/staff-bind']);
+  for (const root of ['', ...roots]) {
+    const own = files.filter((file) => (roots.find((one) => file.startsWith(`${one}/`)) ?? '') === root);
+    const bytes = own.reduce((sum, file) => sum + fs.statSync(path.join(ROOT, file)).size, 0);
+    assert.ok(own.length > 0 && bytes < PACKAGE_BYTES_MAX, `${root}: ${own.length} files, ${bytes} bytes`);
+  }
+});
+
+test('no package needs another but the main one', () => {
+  for (const file of packed().filter((one) => /\.(js|wxss)$/.test(one))) {
+    const [, root] = /^(pages\/[\w-]+)\//.exec(file) ?? [];
+    for (const [, target] of read(file).matchAll(/(?:require\('|@import ")(\.[^'"]+)/g)) {
+      const found = path.posix.join(path.posix.dirname(file), target);
+      assert.ok(!found.startsWith('pages/') || found.startsWith(`${root}/`), `${file}: ${target}`);
+    }
+  }
 });
 
 test('what users read stands in texts.js alone', () => {
   const chinese = packed()
-    .filter((file) => /\.(js|wxml|wxss)$/.test(file) && file !== 'texts.js')
+    .filter((file) => /\.(js|wxml|wxss)$/.test(file) && !TEXTS.includes(file))
     .filter((file) => {
       const code = file.endsWith('.js') ? withoutComments(read(file)) : read(file);
       return /\p{Script=Han}/u.test(code.replace(/unbindWord: '.*'/, ''));
@@ -65,42 +86,61 @@ test('what users read stands in texts.js alone', () => {
 });
 
 test('the thing is called 绑定码, never what WeChat takes for a credential', () => {
-  assert.match(JSON.stringify(texts), /绑定码/);
-  assert.doesNotMatch(JSON.stringify(texts), /验证码|密码|口令/);
+  for (const words of [texts, staffTexts]) {
+    assert.match(JSON.stringify(words), /绑定码/);
+    assert.doesNotMatch(JSON.stringify(words), /验证码|密码|口令/);
+  }
 });
 
-test('wx stands in wechat.js alone', () => {
+test('wx stands in wechat.js alone, and what WeCom adds in wecom.js', () => {
   const users = packed().filter((file) => file.endsWith('.js') && /\bwx\./.test(withoutComments(read(file))));
-  assert.deepEqual(users, ['wechat.js']);
+  assert.deepEqual(users, ['pages/staff-bind/wecom.js', 'wechat.js']);
+  const [beside] = withoutComments(read('pages/staff-bind/wecom.js')).match(/\bwx\.(?!qy\b)\w+/) ?? [];
+  assert.equal(beside, undefined);
 });
 
-test('the state machine has no clock, timer or chance of its own', () => {
-  const machine = packed().filter((file) => /bind-account\/machine(\.js|\/)/.test(file));
-  assert.equal(machine.length, 4);
+test('the state machines have no clock, timer or chance of their own', () => {
+  const machine = packed().filter((file) => /\/machine(\.js|\/)|^shared\/answers/.test(file));
+  assert.equal(machine.length, 7);
   for (const file of machine) {
     assert.doesNotMatch(withoutComments(read(file)), /\b(Date|setTimeout|setInterval|random|Promise|await)\b/, file);
   }
 });
 
-test('every tap of the page has its handler, and every handler its tap', () => {
-  const taps = new Set([...read(`${PAGE}.wxml`).matchAll(/bind:tap="(\w+)"/g)].map(([, name]) => name));
-  const handlers = [...read(`${PAGE}.js`).matchAll(/^ {2}(on\w+)\(\)/gm)].map(([, name]) => name);
-  const lives = ['onLoad', 'onShow', 'onHide', 'onUnload'];
-  assert.deepEqual([...taps].sort(), handlers.filter((name) => !lives.includes(name)).sort());
-});
+for (const page of PAGES) {
+  test(`every tap of ${page} has its handler, and every handler its tap`, () => {
+    const taps = new Set([...read(`${page}.wxml`).matchAll(/bind:\w+="(\w+)"/g)].map(([, name]) => name));
+    const handlers = [...read(`${page}.js`).matchAll(/^ {2}(on\w+)\(/gm)].map(([, name]) => name);
+    const lives = ['onLoad', 'onShow', 'onHide', 'onUnload'];
+    assert.deepEqual([...taps].sort(), handlers.filter((name) => !lives.includes(name)).sort());
+  });
+}
 
-test('the page and its style know the same classes', () => {
-  const wxss = withoutComments(read(`${PAGE}.wxss`)).replace(/url\([^)]*\)/g, '');
-  const styled = new Set([...wxss.matchAll(/\.([a-z][\w-]*)/g)].map(([, name]) => name));
-  const wxml = read(`${PAGE}.wxml`);
-  const attributes = [...wxml.matchAll(/(?:hover-)?class="([^"]*)"/g)].map(([, value]) => value).join(' ');
+/** @param {string} file @returns {Set<string>} */
+function styledBy(file) {
+  const wxss = withoutComments(read(file)).replace(/url\([^)]*\)|@import [^;]*/g, '');
+  assert.equal((wxss.match(/{/g) ?? []).length, (wxss.match(/}/g) ?? []).length, file);
+  return new Set([...wxss.matchAll(/\.([a-z][\w-]*)/g)].map(([, name]) => name));
+}
+
+/** @param {string} page @returns {Set<string>} */
+function usedBy(page) {
+  const attributes = [...read(`${page}.wxml`).matchAll(/(?:hover-|placeholder-)?class="([^"]*)"/g)].map(([, value]) => value).join(' ');
   const filled = attributes
     .replace('glyph-{{hero.glyph}}', 'glyph-chat glyph-clock glyph-cut glyph-tick')
     .replace('code-{{pending.size}}', 'code-large code-middle code-small')
     .replace('status-{{status.tone}}', 'status-calm status-busy status-good status-bad');
-  const used = new Set(filled.match(/[a-z][\w-]*/g));
-  assert.deepEqual([...styled].filter((name) => !used.has(name)), []);
-  assert.equal((wxss.match(/{/g) ?? []).length, (wxss.match(/}/g) ?? []).length);
+  return new Set(filled.match(/[a-z][\w-]*/g));
+}
+
+test('the pages and their styles know the same classes', () => {
+  const all = new Set(PAGES.flatMap((page) => [...usedBy(page)]));
+  assert.deepEqual([...styledBy('shared/page.wxss')].filter((name) => !all.has(name)), []);
+  for (const page of PAGES) {
+    const used = usedBy(page);
+    assert.deepEqual([...styledBy(`${page}.wxss`)].filter((name) => !used.has(name)), [], page);
+    assert.match(read(`${page}.wxss`), /^@import "..\/..\/shared\/page.wxss";\n/, page);
+  }
 });
 
 test('every text keeps its contrast in both themes', () => {
@@ -148,13 +188,18 @@ function contrast(one, other) {
   return (Math.max(...light) + 0.05) / (Math.min(...light) + 0.05);
 }
 
-test('the buttons of the question are short enough for WeChat', () => {
-  for (const label of [texts.bound.confirm.yes, texts.bound.confirm.no]) assert.ok(label.length <= 4, label);
+test('the buttons of the questions are short enough for WeChat', () => {
+  for (const { yes, no } of [texts.bound.confirm, staffTexts.code.confirm]) {
+    for (const label of [yes, no]) assert.ok(label.length <= 4, label);
+  }
 });
 
 test('the names of the configuration files are those of files', () => {
   const app = JSON.parse(read('app.json'));
-  for (const page of app.pages) {
+  /** @type {string[]} */
+  const others = app.subPackages.flatMap((/** @type {any} */ { root, pages }) => pages.map((/** @type {string} */ page) => `${root}/${page}`));
+  assert.deepEqual([...app.pages, ...others].sort(), [...PAGES].sort());
+  for (const page of PAGES) {
     for (const ending of ['js', 'json', 'wxml', 'wxss']) assert.ok(fs.existsSync(path.join(ROOT, `${page}.${ending}`)));
   }
   const { light, dark } = JSON.parse(read(app.themeLocation));
@@ -168,6 +213,6 @@ test('the names of the configuration files are those of files', () => {
 test('the bundle for browsers is the same every time, and names its sources', () => {
   const { script } = bundle();
   assert.match(script, /^\/\/ sha256 of the sources: [0-9a-f]{64}\n/);
-  assert.equal(bundle().script, script);
+  assert.ok(bundle().script === script);
   assert.doesNotMatch(script, /\drpx\b/);
 });

@@ -1,27 +1,8 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { FakeServer } = require('./fake_server');
-const { Mounted, START_MS } = require('./mounted');
+const { Mounted, mounted } = require('./mounted');
 
 process.env.TZ = 'Asia/Shanghai';
-
-/**
- * @param {string} name
- * @param {(page: Mounted) => Promise<void>} play
- * @param {{ server?: (server: FakeServer) => void, host?: any }} [given]
- */
-function mounted(name, play, given = {}) {
-  test(name, async () => {
-    const server = new FakeServer(() => START_MS);
-    given.server?.(server);
-    const page = new Mounted({ server, host: given.host });
-    try {
-      await play(page);
-    } finally {
-      page.close();
-    }
-  });
-}
 
 /** @param {Mounted} page */
 async function getCode(page) {

@@ -1,6 +1,6 @@
 /**
- * Compiles the real page (wxml, wxss, js, json) into one script that runs in a browser: `node tools/bundle.js --out DIR`
- * writes `page.js` and `page.html`. The component framework is WeChat's own open one, from npm, and is packed into the
+ * Compiles the real pages (wxml, wxss, js, json) into one script that runs in a browser, one of them at a time:
+ * `node tools/bundle.js --out DIR` writes `page.js` and `page.html`. Its address says which page, see `runtime.js`. The component framework is WeChat's own open one, from npm, and is packed into the
  * script; what a browser lacks of WeChat is in `browser/`. Needs the packages under `dependencies` only.
  *
  * The first line of `page.js` carries a hash of the sources, for whoever wants to know whether it is up to date.
@@ -35,10 +35,16 @@ function reach(entry, found) {
   return found;
 }
 
-/** @param {string} page @param {string} wxml */
-function compileTemplate(page, wxml) {
+/** The pages of the main package, then those of the others. @param {any} app @returns {string[]} */
+function pagesOf(app) {
+  const others = app.subPackages.flatMap((/** @type {any} */ { root, pages }) => pages.map((/** @type {string} */ page) => `${root}/${page}`));
+  return [...app.pages, ...others];
+}
+
+/** Each in a group of its own: in one, they would come in any order. @param {string} page */
+function compileTemplate(page) {
   const group = new TmplGroup();
-  for (const problem of group.addTmpl(page, wxml)) {
+  for (const problem of group.addTmpl(page, read(`${page}.wxml`))) {
     throw new Error(`${page}.wxml:${problem.startLine}:${problem.startColumn}: ${problem.message}`);
   }
   const code = group.getTmplGenObjectGroups();
@@ -46,11 +52,17 @@ function compileTemplate(page, wxml) {
   return code;
 }
 
+/** The style of a file, with what it imports in its place. @param {string} file @returns {string} */
+function readStyle(file) {
+  return read(file).replace(/@import "([^"]+)";/g, (_, target) => readStyle(path.posix.join(path.posix.dirname(file), target)));
+}
+
 /**
  * A phone is 750rpx wide; to WeChat 100vh is what the bar leaves, to a browser the whole of it.
- * @param {string} wxss
+ * @param {string} file
  */
-function compileStyle(wxss) {
+function compileStyle(file) {
+  const wxss = readStyle(file);
   const inWidths = wxss.replace(/(-?\d*\.?\d+)rpx\b/g, (_, number) => `${+(number / 7.5).toFixed(4)}vw`);
   return inWidths.replace(/\b100vh\b/g, 'var(--client-height)');
 }
@@ -63,22 +75,24 @@ function asModule(name, code) {
 /** @returns {{ script: string, html: string }} */
 function bundle() {
   const app = readJson('app.json');
-  const [page] = app.pages;
-  const scripts = [...reach(page, reach('app', new Set()))].sort();
+  const pages = pagesOf(app);
+  const reached = reach('app', new Set());
+  pages.forEach((page) => reach(page, reached));
+  const scripts = [...reached].sort();
   const sources = {
     scripts: scripts.map((name) => asModule(name, read(`${name}.js`))),
     vendor: VENDOR.map((name) => {
       const code = fs.readFileSync(require.resolve(name), 'utf8');
       return asModule(name, code.replace(/^\/\/# sourceMappingURL=.*$/m, ''));
     }),
-    runtime: asModule('runtime', fs.readFileSync(path.join(__dirname, 'browser', 'runtime.js'), 'utf8')),
-    template: compileTemplate(page, read(`${page}.wxml`)),
-    style: [
-      fs.readFileSync(path.join(__dirname, 'browser', 'client.css'), 'utf8'),
-      compileStyle(read('app.wxss')),
-      compileStyle(read(`${page}.wxss`)),
-    ].join('\n'),
-    parts: { page, app, config: readJson(`${page}.json`), theme: readJson(app.themeLocation) },
+    runtime: ['runtime', 'wecom'].map((name) => asModule(name, fs.readFileSync(path.join(__dirname, 'browser', `${name}.js`), 'utf8'))),
+    templates: `{${pages.map((page) => `${JSON.stringify(page)}: ${compileTemplate(page)}`).join(',\n')}}`,
+    style: [fs.readFileSync(path.join(__dirname, 'browser', 'client.css'), 'utf8'), compileStyle('app.wxss')].join('\n'),
+    parts: {
+      app,
+      theme: readJson(app.themeLocation),
+      pages: Object.fromEntries(pages.map((page) => [page, { config: readJson(`${page}.json`), style: compileStyle(`${page}.wxss`) }])),
+    },
   };
   const html = fs.readFileSync(SHELL, 'utf8');
   const hash = createHash('sha256').update(JSON.stringify([sources, html])).digest('hex');
@@ -86,7 +100,7 @@ function bundle() {
 (function () {
 'use strict';
 var sources = {
-${[...sources.vendor, ...sources.scripts, sources.runtime].join(',\n')}
+${[...sources.vendor, ...sources.scripts, ...sources.runtime].join(',\n')}
 };
 var loaded = {};
 function load(name) {
@@ -106,7 +120,7 @@ function resolve(from, target) {
   });
   return parts.join('/');
 }
-load('runtime').start(load, ${sources.template}, ${JSON.stringify(sources.style)}, ${JSON.stringify(sources.parts)});
+load('runtime').start(load, ${sources.templates}, ${JSON.stringify(sources.style)}, ${JSON.stringify(sources.parts)});
 })();
 `;
   return { script, html };

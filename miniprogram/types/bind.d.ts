@@ -1,11 +1,17 @@
 // The words of the page's state machine. For the type checker only; not part of the package that phones load.
 
 declare namespace Bind {
-  /** `failed`: there never was an answer. All other phases stay on the screen while the network is away. */
-  type Phase = 'starting' | 'unbound' | 'pending' | 'expired' | 'bound' | 'failed';
+  /**
+   * `failed`: there never was an answer. `offered`: a card's question stands; `refused`: why that card does not bind. All
+   * but `failed` stay on the screen while the network is away.
+   */
+  type Phase = 'starting' | 'unbound' | 'pending' | 'expired' | 'bound' | 'failed' | 'offered' | 'refused';
 
-  /** What a call is for. `status` asks at once, `poll` waits for news; `make` may be given the live code, `renew` not. */
-  type Want = 'status' | 'poll' | 'make' | 'renew' | 'unbind';
+  /**
+   * What a call is for. `status` asks at once, `poll` waits for news; `make` may be given the live code, `renew` not;
+   * `look` asks whom a card's ticket would bind, `accept` binds by it.
+   */
+  type Want = 'status' | 'poll' | 'make' | 'renew' | 'unbind' | 'look' | 'accept';
 
   interface Call {
     id: number;
@@ -36,6 +42,16 @@ declare namespace Bind {
     nickname: string | null;
   }
 
+  /** Whose chat a card would bind. */
+  interface Offer {
+    nickname: string | null;
+    /** RFC 3339. */
+    expiresAt: string;
+  }
+
+  /** Why a card does not bind, for good. `invalid`: unknown, used or expired, which the server does not tell apart. */
+  type Refusal = 'invalid' | 'off' | 'conflict' | 'other-person';
+
   /** Why a call failed. `busy` is 429; `wecom` 503 for want of a chat link; `refused` WeChat's verdict on the user. */
   type Problem =
     | 'offline'
@@ -49,7 +65,15 @@ declare namespace Bind {
     | 'unexpected';
 
   /** What is said about the user's last tap, or about what happened elsewhere (`undone`). */
-  type Notice = Problem | 'code-copy-failed' | 'link-copy-failed' | 'chat-failed' | 'unbound' | 'undone';
+  type Notice =
+    | Problem
+    | 'code-copy-failed'
+    | 'link-copy-failed'
+    | 'chat-failed'
+    | 'unbound'
+    | 'undone'
+    | 'declined'
+    | 'already-bound';
 
   /** Asking for the status fails. */
   interface Trouble {
@@ -82,6 +106,18 @@ declare namespace Bind {
     opened: boolean;
     /** The chat could not be opened. */
     linkShown: boolean;
+    /** Of the card that opened the page, until it is used or put aside. It stands nowhere else. */
+    ticket: string | null;
+    offer: Offer | null;
+    refusal: Refusal | null;
+    /** The user agreed, and we don't know what came of it. */
+    accepted: boolean;
+    /** Of the message that one may subscribe to; empty: nobody is asked. */
+    templateId: string;
+    /** The user was asked whether to subscribe, since the last binding. */
+    templateAsked: boolean;
+    /** The server wants no announcements. */
+    windowOff: boolean;
     binding: Binding | null;
     /** Under the user's eyes, not earlier. */
     justBound: boolean;
@@ -109,7 +145,7 @@ declare namespace Bind {
     | Answer;
 
   type Event =
-    | { now: number; type: 'load'; canOpenChat: boolean; session: string | null }
+    | { now: number; type: 'load'; canOpenChat: boolean; session: string | null; templateId: string; ticket: string | null }
     | { now: number; type: 'show' | 'hide' }
     | { now: number; type: 'network'; connected: boolean }
     | { now: number; type: 'timer'; name: TimerName }
@@ -121,7 +157,8 @@ declare namespace Bind {
   type Outcome =
     | { now: number; type: 'copied'; what: Copied; text: string }
     | { now: number; type: 'copy-failed'; what: Copied }
-    | { now: number; type: 'chat-opened' | 'chat-failed' };
+    | { now: number; type: 'chat-opened' | 'chat-failed' }
+    | { now: number; type: 'announced'; status: number; code: string | null };
 
   type TapName =
     | 'get-code'
@@ -131,6 +168,8 @@ declare namespace Bind {
     | 'open-chat'
     | 'unbind'
     | 'unbind-confirmed'
+    | 'accept'
+    | 'decline'
     | 'retry';
   type TimerName = 'ask' | 'tick';
   type Copied = 'code' | 'link';
@@ -160,6 +199,8 @@ declare namespace Bind {
     | { type: 'stop'; name: TimerName }
     | { type: 'copy'; what: Copied; text: string }
     | { type: 'open-chat'; url: string; corpId: string }
+    | { type: 'announce'; session: string }
+    | { type: 'subscribe'; templateId: string }
     | { type: 'confirm-unbind' }
     | { type: 'vibrate' };
 
@@ -170,6 +211,8 @@ declare namespace Bind {
   interface Config {
     apiBase: string;
     unbindWord: string;
+    subscribeTemplateId: string;
+    cardImage: string;
     getSession: (() => Promise<string>) | null;
   }
 

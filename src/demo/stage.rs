@@ -35,6 +35,10 @@ const CALLBACK_PATH: &str = "/api/wechat-work/message";
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// Who is there from the beginning.
 const CUSTOMERS: [&str; 3] = ["小李", "小王", "小陈"];
+/// Whose unionid both sides know, so that nothing need be done to be bound.
+const KNOWN_TO_BOTH: (&str, &str) = ("小陈", "uniDemoChen0000000000000000");
+/// The employee with the third phone.
+pub(super) const EMPLOYEE: &str = "demoServicer";
 /// More people than this are not played.
 pub(super) const CUSTOMERS_MAX: usize = 100;
 
@@ -98,7 +102,10 @@ impl Stage {
         if people.len() >= CUSTOMERS_MAX && !people.values().any(|known| known == name) {
             return None;
         }
-        let customer = self.sim.customer(name);
+        let mut customer = self.sim.customer(name);
+        if let Some(unionid) = unionid_of(name) {
+            customer = customer.with_unionid(unionid);
+        }
         people.insert(customer.external_userid().to_owned(), name.to_owned());
         Some(customer)
     }
@@ -202,6 +209,12 @@ impl Stage {
     }
 }
 
+/// What WeChat and WeCom tell of this person's unionid.
+pub(super) fn unionid_of(name: &str) -> Option<&'static str> {
+    let (known, unionid) = KNOWN_TO_BOTH;
+    (name == known).then_some(unionid)
+}
+
 /// Which page a pull or a commit is about: the account, and how many messages.
 fn page_of(fields: &Value) -> Option<(String, u64)> {
     Some((fields.get("account")?.as_str()?.to_owned(), fields.get("messages")?.as_u64()?))
@@ -212,11 +225,12 @@ fn config_text(sim: &SimOptions, store: &str, base_url: &str) -> String {
         "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
          [store]\npath = {store:?}\n\
          [kf]\nreconcile_every = \"15s\"\n\
-         [wecom]\ncorp_id = {corp_id:?}\nsecret = {secret:?}\ntoken = {token:?}\nencoding_aes_key = {key:?}\napi_base = {base_url:?}\n\
+         [wecom]\ncorp_id = {corp_id:?}\nsecret = {secret:?}\ntoken = {token:?}\nencoding_aes_key = {key:?}\napi_base = {base_url:?}\nstaff_secret = {staff_secret:?}\n\
          [miniprogram]\napp_id = {app_id:?}\nsecret = {app_secret:?}\napi_base = {base_url:?}\n\
-         [binding]\nmethods = [\"code\"]\n",
+         [binding]\nmethods = [\"code\", \"link\", \"card\", \"unionid\", \"window\", \"staff\"]\n",
         corp_id = sim.corp_id,
         secret = sim.secret,
+        staff_secret = sim.staff_secret,
         token = sim.token,
         key = sim.encoding_aes_key,
         app_id = sim.app_id,

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::broadcast, task::JoinSet};
 use warp::{Filter, Rejection, Reply, filters::BoxedFilter, reply::Response, sse};
 
 use super::{
-    stage::{CUSTOMERS_MAX, Stage},
+    stage::{CUSTOMERS_MAX, EMPLOYEE, Stage, unionid_of},
     wire::Event,
 };
 use crate::outgoing::{self, read_limited};
@@ -157,6 +157,19 @@ struct Tapped {
 }
 
 #[derive(Deserialize)]
+struct Opened {
+    customer: String,
+    url: String,
+}
+
+#[derive(Deserialize)]
+struct CardSent {
+    customer: String,
+    page: String,
+    title: String,
+}
+
+#[derive(Deserialize)]
 struct Outage {
     seconds: u64,
 }
@@ -171,8 +184,32 @@ fn controls(stage: &Arc<Stage>) -> BoxedFilter<(Response,)> {
     control(stage, "login", |stage, Person { customer }: Person| {
         player(&stage, &customer)?;
         let sim = &stage.sim;
-        Ok(Some(json!({"code": sim.wx_login_code(&sim.openid_of(&customer), None)})))
+        Ok(Some(json!({"code": sim.wx_login_code(&sim.openid_of(&customer), unionid_of(&customer))})))
     })
+    .or(control(stage, "open", |stage, Opened { customer, url }: Opened| {
+        // Whether WeCom tells of the entry is its own business; the chat opens all the same.
+        player(&stage, &customer)?.opens(&url);
+        Ok(None)
+    }))
+    .unify()
+    .or(control(stage, "staff-login", |stage, Nothing {}: Nothing| {
+        Ok(Some(json!({"code": stage.sim.staff_login_code(EMPLOYEE)})))
+    }))
+    .unify()
+    .or(control(stage, "staff-customer", |stage, Person { customer }: Person| {
+        let customer = player(&stage, &customer)?;
+        Ok(Some(json!({"external_userid": customer.external_userid()})))
+    }))
+    .unify()
+    .or(control(stage, "staff-card", |stage, CardSent { customer, page, title }: CardSent| {
+        if page.len() + title.len() > TEXT_BYTES_MAX {
+            return Err(format!("`page` and `title` must be at most {TEXT_BYTES_MAX} bytes together"));
+        }
+        let customer = player(&stage, &customer)?;
+        stage.sim.servicer_sends_card(&customer, &stage.sim.account(0), EMPLOYEE, &page, &title);
+        Ok(None)
+    }))
+    .unify()
     .or(control(stage, "say", |stage, Said { customer, text }: Said| {
         if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
             return Err(format!("`text` must be 1 to {TEXT_BYTES_MAX} bytes"));

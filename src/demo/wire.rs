@@ -97,6 +97,7 @@ pub(super) fn of_sim(event: SimEvent, name_of: impl Fn(&str) -> Option<String>) 
                 "account": account,
                 "customer": customer.and_then(name_of),
                 "msgid": message.get("msgid"),
+                "origin": message.get("origin"),
                 "text": message.pointer("/text/content"),
                 "event": message.pointer("/event/event_type"),
             });

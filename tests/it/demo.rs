@@ -150,12 +150,12 @@ async fn the_demo_loses_nothing_to_a_lost_callback_an_outage_and_a_restart() {
     cut_off.until("bound").await;
     lost.until("bound").await;
 
-    let restarted = demo.phone("小陈").await;
+    let restarted = demo.phone("小周").await;
     let before = demo.events(0, |event| event["type"] == "callback-answered").await.len() as u64;
     demo.control("restart", json!({})).await;
     demo.events(before, |event| event["type"] == "service" && event["state"] == "down").await;
     assert_eq!(demo.client.get("/api/binding").await.status, 502);
-    demo.control("say", json!({"customer": "小陈", "text": "你好"})).await;
+    demo.control("say", json!({"customer": "小周", "text": "你好"})).await;
     let is_up = |event: &Value| event["type"] == "service" && event["state"] == "up";
     demo.events(before, is_up).await;
     assert_eq!(cut_off.status().await, "bound");

@@ -6,8 +6,9 @@
 const config = require('../../config');
 const texts = require('../../texts');
 const wechat = require('../../wechat');
+const { changes } = require('../../shared/format');
 const { initialState, step } = require('./machine');
-const { changes, view } = require('./view');
+const { view } = require('./view');
 
 Page({
   data: { texts, ...view(initialState(), 0, config) },
@@ -19,11 +20,12 @@ Page({
   /** @type {ReturnType<typeof wechat.connect> | null} */
   phone: null,
 
-  onLoad() {
+  /** A card of the chat brings a ticket. @param {{ ticket?: string }} query */
+  onLoad({ ticket }) {
     this.state = initialState();
     this.events = [];
     this.phone = wechat.connect(config, (event) => this.dispatch(event));
-    this.dispatch({ type: 'load', ...wechat.present() });
+    this.dispatch({ type: 'load', ...wechat.present(config), ticket: ticket || null });
   },
 
   onShow() {
@@ -62,6 +64,14 @@ Page({
 
   onUnbind() {
     this.dispatch({ type: 'unbind' });
+  },
+
+  onAccept() {
+    this.dispatch({ type: 'accept' });
+  },
+
+  onDecline() {
+    this.dispatch({ type: 'decline' });
   },
 
   onRetry() {

@@ -13,10 +13,14 @@
  *      failed         |        expired       |
  *                     +----------------------+
  *
+ * Where a card opened the page, its ticket goes first: starting --> offered, a question, or refused. A yes leads to
+ * bound, a no to where the page would be without the card. While a ticket stands, nothing else is asked of the server.
+ *
  * A further way to bind adds a phase, its events, a want with its row in `callOf`, and a case where answers are taken.
  */
 
-const { begin, failAsking, interrupt, isAsking, takeReply } = require('./machine/calls');
+const { begin, beginAsking, failAsking, interrupt, isAsking, takeReply } = require('./machine/calls');
+const { putAside } = require('./machine/card');
 
 /** @returns {Bind.State} */
 function initialState() {
@@ -35,6 +39,13 @@ function initialState() {
     linkCopied: false,
     opened: false,
     linkShown: false,
+    ticket: null,
+    offer: null,
+    refusal: null,
+    accepted: false,
+    templateId: '',
+    templateAsked: false,
+    windowOff: false,
     binding: null,
     justBound: false,
     notice: null,
@@ -65,10 +76,12 @@ function take(draft, event) {
     case 'load':
       state.canOpenChat = event.canOpenChat;
       state.session = event.session;
+      state.templateId = event.templateId;
+      state.ticket = event.ticket;
       return;
     case 'show':
       state.visible = true;
-      if (state.call === null) begin(draft, 'status');
+      if (state.call === null) beginAsking(draft, 'status');
       return;
     case 'hide':
       state.visible = false;
@@ -80,7 +93,7 @@ function take(draft, event) {
       return;
     case 'timer':
       if (event.name === 'tick') state.ticking = false;
-      else if (state.visible && state.call === null) begin(draft, state.trouble === null ? 'poll' : 'status');
+      else if (state.visible && state.call === null) beginAsking(draft, state.trouble === null ? 'poll' : 'status');
       return;
     case 'identified':
     case 'session':
@@ -92,6 +105,7 @@ function take(draft, event) {
     case 'copy-failed':
     case 'chat-opened':
     case 'chat-failed':
+    case 'announced':
       takeOutcome(state, event);
       return;
     default:
@@ -106,7 +120,7 @@ function takeTap(draft, tap) {
   const mayMake = idle && draft.now >= state.heldUntil;
   switch (tap) {
     case 'get-code':
-      if (mayMake && (state.phase === 'unbound' || state.phase === 'expired')) begin(draft, 'make');
+      if (mayMake) getCode(draft);
       return;
     case 'new-code':
       if (mayMake && state.phase === 'pending') begin(draft, 'renew');
@@ -117,6 +131,12 @@ function takeTap(draft, tap) {
     case 'unbind-confirmed':
       if (idle && state.phase === 'bound') begin(draft, 'unbind');
       return;
+    case 'accept':
+      if (mayMake && state.phase === 'offered') begin(draft, 'accept');
+      return;
+    case 'decline':
+      if (idle) decline(draft);
+      return;
     case 'retry':
       takeRetry(draft);
       return;
@@ -125,11 +145,42 @@ function takeTap(draft, tap) {
   }
 }
 
+/** @param {Bind.Draft} draft */
+function getCode(draft) {
+  const { phase } = draft.state;
+  if (phase !== 'unbound' && phase !== 'expired') return;
+  begin(draft, 'make');
+  askToSubscribe(draft);
+}
+
+/** No to a card, or on from one that is refused. @param {Bind.Draft} draft */
+function decline(draft) {
+  const { state } = draft;
+  if (state.phase !== 'offered' && state.phase !== 'refused') return;
+  putAside(state, state.phase === 'offered' ? 'declined' : null);
+  begin(draft, 'status');
+}
+
+/**
+ * Asked on the tap that gets a code: what that tap wants needs no right of a tap, so that WeChat's box may have it. The
+ * tap that opens the chat keeps its own. Whatever the user answers, the code comes.
+ * @param {Bind.Draft} draft
+ */
+function askToSubscribe({ state, effects }) {
+  if (state.templateId === '' || state.templateAsked) return;
+  state.templateAsked = true;
+  effects.push({ type: 'subscribe', templateId: state.templateId });
+}
+
 /** @param {Bind.Draft} draft @param {'copy-code' | 'copy-link' | 'open-chat'} tap @param {Bind.Code} code */
-function useCode(draft, tap, { token, url, corpId }) {
-  if (tap === 'copy-code') draft.effects.push({ type: 'copy', what: 'code', text: token });
-  else if (tap === 'copy-link') draft.effects.push({ type: 'copy', what: 'link', text: url });
-  else if (draft.state.canOpenChat) draft.effects.push({ type: 'open-chat', url, corpId });
+function useCode({ state, effects }, tap, { token, url, corpId }) {
+  if (tap === 'copy-code') effects.push({ type: 'copy', what: 'code', text: token });
+  else if (tap === 'copy-link') effects.push({ type: 'copy', what: 'link', text: url });
+  else if (state.canOpenChat) {
+    effects.push({ type: 'open-chat', url, corpId });
+    // After the chat, which must not wait; whether it arrives is nobody's business here.
+    if (!state.windowOff && state.session !== null) effects.push({ type: 'announce', session: state.session });
+  }
 }
 
 /** What became of a tap on the phone. @param {Bind.State} state @param {Bind.Outcome} event */
@@ -151,6 +202,9 @@ function takeOutcome(state, event) {
     case 'chat-failed':
       state.linkShown = true;
       state.notice = 'chat-failed';
+      return;
+    case 'announced':
+      state.windowOff ||= event.status === 404 && event.code === 'method-off';
   }
 }
 
@@ -160,7 +214,7 @@ function takeRetry(draft) {
   if (state.call !== null && state.call.want !== 'poll') return;
   const { trouble } = state;
   if (trouble !== null && trouble.problem === 'busy' && trouble.retryAt !== null && draft.now < trouble.retryAt) return;
-  begin(draft, 'status');
+  beginAsking(draft, 'status');
 }
 
 /** A changed network kills open connections without a word. @param {Bind.Draft} draft @param {boolean} connected */
@@ -168,7 +222,7 @@ function takeNetwork(draft, connected) {
   const { state } = draft;
   if (!state.visible || (state.call !== null && !isAsking(state.call.want))) return;
   if (connected) {
-    begin(draft, 'status');
+    beginAsking(draft, 'status');
   } else if (state.call !== null) {
     interrupt(draft);
     failAsking(draft, 'offline', 0, true);

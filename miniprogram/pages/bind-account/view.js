@@ -2,6 +2,7 @@
  * What a state looks like: the data that `bind-account.wxml` draws. Pure, as the state machine is; it decides nothing.
  */
 
+const { fill, localTime, secondsLeft, twoDigits } = require('../../shared/format');
 const texts = require('../../texts');
 
 /** From here on the countdown warns. */
@@ -9,6 +10,8 @@ const ENDING_S = 60;
 /** Characters that fit one line in the large, and in the middle size of the code, on the narrowest phone. */
 const LARGE_CHARACTERS = 8;
 const MIDDLE_CHARACTERS = 12;
+/** @type {Bind.Notice[]} */
+const GOOD_NOTICES = ['unbound', 'undone', 'declined', 'already-bound'];
 
 /**
  * @param {Bind.State} state
@@ -25,6 +28,7 @@ function view(state, now, config) {
     steps: stepsOf(state),
     make: phase === 'unbound' || phase === 'expired' ? makeButton(state, held) : null,
     pending: phase === 'pending' && code !== null ? pendingView(state, code, now, held) : null,
+    card: cardView(state, held),
     bound: phase === 'bound' && binding !== null ? boundView(state, binding, held, config.unbindWord) : null,
   };
 }
@@ -35,12 +39,40 @@ function view(state, now, config) {
  * @returns {{ glyph: string, title: string, lead: string } | null}
  */
 function hero(state) {
-  const { phase, trouble, revoked, justBound } = state;
+  const { phase, trouble, revoked, justBound, offer, refusal } = state;
   if (phase === 'unbound') return { glyph: 'chat', title: texts.unbound.title, lead: texts.unbound.lead };
   if (phase === 'expired') return { glyph: 'clock', ...(revoked ? texts.revoked : texts.expired) };
   if (phase === 'failed') return { glyph: 'cut', ...texts.problems[trouble?.problem ?? 'server'] };
+  if (phase === 'offered' && offer !== null) return { glyph: 'chat', title: texts.card.title, lead: offerLead(offer) };
+  if (phase === 'refused' && refusal !== null) return { glyph: 'cut', ...texts.card.refusals[refusal] };
   if (phase !== 'bound') return null;
   return { glyph: 'tick', title: justBound ? texts.bound.justTitle : texts.bound.title, lead: texts.bound.lead };
+}
+
+/** Plainly whose chat it is: a card may have been forwarded. @param {Bind.Offer} offer */
+function offerLead({ nickname }) {
+  return nickname === null ? texts.card.leadUnnamed : fill(texts.card.lead, { nickname });
+}
+
+/** @param {Bind.State} state @param {number} held */
+function cardView({ phase, offer, call }, held) {
+  const words = texts.card;
+  if (phase === 'refused') return { rows: [], warning: '', accept: '', acceptOff: true, decline: words.goOn, declineOff: false };
+  if (phase !== 'offered' || offer === null) return null;
+  const accepting = call?.want === 'accept';
+  const rows = [
+    { label: words.chat, value: offer.nickname ?? words.unnamed },
+    { label: words.account, value: words.thisAccount },
+    { label: words.until, value: localTime(offer.expiresAt) },
+  ];
+  return {
+    rows: rows.filter((row) => row.value !== ''),
+    warning: offer.nickname === null ? words.warningUnnamed : fill(words.warning, { nickname: offer.nickname }),
+    accept: accepting ? words.accepting : held > 0 ? fill(texts.wait, { seconds: held }) : words.accept,
+    acceptOff: accepting || held > 0,
+    decline: words.decline,
+    declineOff: accepting,
+  };
 }
 
 /** @param {Bind.State} state */
@@ -126,18 +158,6 @@ function boundView(state, binding, held, unbindWord) {
   };
 }
 
-/** @param {string} rfc3339 */
-function localTime(rfc3339) {
-  const date = new Date(rfc3339);
-  if (Number.isNaN(date.getTime())) return '';
-  return fill(texts.time, {
-    year: date.getFullYear(),
-    month: date.getMonth() + 1,
-    day: date.getDate(),
-    clock: `${twoDigits(date.getHours())}:${twoDigits(date.getMinutes())}`,
-  });
-}
-
 /** @param {Bind.State} state @param {number} now @returns {Bind.Status} */
 function statusLine(state, now) {
   const { notice, trouble } = state;
@@ -153,8 +173,7 @@ function statusLine(state, now) {
     };
   }
   if (notice !== null) {
-    const good = notice === 'unbound' || notice === 'undone';
-    return { tone: good ? 'good' : 'bad', text: noticeText(notice), when: '', retry: '', retryOff: false };
+    return { tone: GOOD_NOTICES.includes(notice) ? 'good' : 'bad', text: noticeText(notice), when: '', retry: '', retryOff: false };
   }
   return { ...calmStatus(state), when: '', retry: '', retryOff: false };
 }
@@ -178,6 +197,8 @@ function noticeText(kind) {
     case 'chat-failed':
     case 'unbound':
     case 'undone':
+    case 'declined':
+    case 'already-bound':
       return texts.notices[kind];
     default:
       return fill(texts.tapFailed, { problem: texts.problems[kind].title });
@@ -193,47 +214,9 @@ function steps(lines, dones) {
   });
 }
 
-/** @param {string} text @param {Record<string, string | number>} values */
-function fill(text, values) {
-  return text.replace(/{(\w+)}/g, (_, name) => String(values[name]));
-}
-
-/** @param {number} number */
-function twoDigits(number) {
-  return String(number).padStart(2, '0');
-}
-
 /** Digit by digit, for the ear; words stay words. @param {string} display */
 function spell(display) {
   return /^[a-z-]+$/.test(display) ? display.split('-').join(' ') : display.replace(/\s/g, '').split('').join(' ');
 }
 
-/** @param {number} until @param {number} now */
-function secondsLeft(until, now) {
-  return Math.max(0, Math.ceil((until - now) / 1000));
-}
-
-/**
- * What of the data has changed, for a small `setData`.
- * @param {Record<string, any>} before
- * @param {Record<string, any>} after
- * @param {string} [path]
- * @returns {Record<string, any>}
- */
-function changes(before, after, path = '') {
-  /** @type {Record<string, any>} */
-  const found = {};
-  for (const key of Object.keys(after)) {
-    const [old, fresh] = [before[key], after[key]];
-    if (isPlain(old) && isPlain(fresh)) Object.assign(found, changes(old, fresh, `${path}${key}.`));
-    else if (JSON.stringify(old) !== JSON.stringify(fresh)) found[path + key] = fresh;
-  }
-  return found;
-}
-
-/** @param {any} value */
-function isPlain(value) {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-module.exports = { changes, view };
+module.exports = { view };

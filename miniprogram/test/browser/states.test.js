@@ -11,7 +11,7 @@ const { browser, complaints, picture } = require('./stage');
 const CONTRAST_MIN = 4.5;
 const TARGET_MIN_PX = 44;
 /** Server and clipboard fail on purpose in some states, and the page notes it for its developer. */
-const ON_PURPOSE = /Failed to load resource|kfbind: (request|login|setClipboardData|openCustomerServiceChat)/;
+const ON_PURPOSE = /Failed to load resource|kfbind: (request|login|setClipboardData|openCustomerServiceChat|redirectTo|qy\.\w+)/;
 
 after(async () => (await browser()).close());
 
@@ -129,25 +129,74 @@ shown(
   { state: 'chat-failed' },
 );
 
+for (const width of [320, 375]) {
+  shown(
+    `what the status line says moves nothing below it on ${width} px`,
+    async (page, server) => {
+      await page.setViewport({ width, height: 812 });
+      const place = () => page.$eval('.steps-title', (node) => node.getBoundingClientRect().y);
+      const first = await place();
+      for (const [button, said] of [
+        ['复制绑定码', '已复制。'],
+        ['打开客服会话', '正在等待'],
+      ]) {
+        await tap(page, button);
+        await see(page, said);
+        assert.equal(await place(), first, said);
+      }
+      server.outage = 'offline';
+      await page.evaluate(() => window.kfbindPage.network(false));
+      await see(page, '网络连接不上');
+      assert.equal(await place(), first, 'offline');
+    },
+    { state: 'code' },
+  );
+}
+
+/** What screen readers call the things that one can tap or type into. @param {Page} page @returns {Promise<string[]>} */
+async function named(page) {
+  const tree = await page.accessibility.snapshot();
+  /** @param {any} node @returns {any[]} */
+  const flat = (node) => [node, ...(node.children ?? []).flatMap(flat)];
+  return flat(tree).filter(({ role }) => role === 'button' || role === 'textbox').map(({ name }) => name);
+}
+
 shown(
-  'what the status line says moves nothing below it',
-  async (page, server) => {
-    const place = () => page.$eval('.steps-title', (node) => node.getBoundingClientRect().y);
-    const first = await place();
-    for (const [button, said] of [
-      ['复制绑定码', '已复制。'],
-      ['打开客服会话', '正在等待'],
-    ]) {
-      await tap(page, button);
-      await see(page, said);
-      assert.equal(await place(), first, said);
-    }
-    server.outage = 'offline';
-    await page.evaluate(() => window.kfbindPage.network(false));
-    await see(page, '网络连接不上');
-    assert.equal(await place(), first, 'offline');
+  'a card’s question can be read and answered without eyes',
+  async (page) => {
+    assert.deepEqual(await named(page), ['绑定', '不绑定']);
+    assert.equal(await page.$eval('.hero', (node) => node.getAttribute('aria-live')), 'polite');
   },
-  { state: 'code' },
+  { state: 'card' },
+);
+
+shown(
+  'the yes and the no of a card are both on the first screen of a small phone',
+  async (page) => {
+    await page.setViewport({ width: 375, height: 667 });
+    const bottoms = await page.$$eval('.btn', (all) => all.map((button) => button.getBoundingClientRect().bottom));
+    assert.equal(bottoms.length, 2);
+    for (const bottom of bottoms) assert.ok(bottom <= 667, `${bottom} px`);
+  },
+  { state: 'card' },
+);
+
+shown(
+  'employees reach everything by key, and a field has a name and shows what it holds',
+  async (page) => {
+    assert.deepEqual(await named(page), ['刷新', '发送卡片到会话', '绑定码', '绑定']);
+    await page.focus('input');
+    await page.keyboard.type('482913');
+    assert.equal(await page.$eval('input', (field) => field.value), '482913');
+    await page.waitForSelector('.form .btn:not([disabled])');
+    assert.equal(await page.$eval('input', (node) => window.getComputedStyle(node).borderTopWidth), '0px');
+    const ground = await page.$eval('input', (node) => window.getComputedStyle(node).backgroundColor);
+    assert.notEqual(ground, await page.$eval('.form', (node) => window.getComputedStyle(node).backgroundColor), 'it is seen');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await see(page, '绑定这位客户？');
+  },
+  { state: 'staff-unbound' },
 );
 
 shown(

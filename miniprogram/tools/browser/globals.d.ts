@@ -4,6 +4,7 @@ interface Window {
   kfbindHost?: any;
   kfbindPage?: any;
   kfbindHostFor?: any;
+  kfbindOpenChat?: string;
   Page?: any;
 }
 

@@ -1,6 +1,8 @@
 /**
  * What a browser lacks of WeChat: `wx`, `App`, `Page`, the page's life, the frame around it. Just what this mini
- * program uses; a call that is missing here is a TypeError, not silence.
+ * program uses; a call that is missing here is a TypeError, not silence. Where the host says so, it is WeCom instead.
+ *
+ * `?page=` of the address names the page, by default the one where users bind; it gets the rest of the query.
  *
  * Who embeds the page may set `window.kfbindHost` before the script runs or, where it holds the page in a
  * frame, have `window.kfbindHostFor(frame)` give it. It gets `window.kfbindPage` from it: `show()` and `hide()` are what
@@ -14,6 +16,10 @@
  * @property {boolean} [canOpenChat] false: an old WeChat, without `wx.openCustomerServiceChat`
  * @property {(chat: { url: string, corpId: string }) => void} [openChat] throws where WeChat would refuse
  * @property {(text: string) => void} [copied] likewise
+ * @property {((templates: string[]) => void) | null} [subscribe] likewise; null: an old WeChat, that can't ask
+ * @property {import('./wecom').Wecom} [wecom] the phone runs WeCom, not WeChat
+ * @property {string} [page] and @property {Record<string, string>} [query] in the place of those of the address
+ * @property {(url: string) => void} [redirect] throws where WeChat would fail; default: goes there
  * @property {object} [config] what `config.js` would say otherwise
  * @property {string} [fontSize] the size of text set in WeChat, such as `20px`
  * @property {boolean} [bar] false: without the bar above the page
@@ -22,8 +28,10 @@
 
 const ge = require('glass-easel');
 const { MiniProgramEnv } = require('glass-easel-miniprogram-adapter');
+const { qyOf, refusal } = require('./wecom');
 
 const TOAST_MS = 1500;
+const USERS_PAGE = 'pages/bind-account/bind-account';
 
 /** @type {Host} */
 const host = window.kfbindHost ?? window.parent.kfbindHostFor?.(window) ?? {};
@@ -32,11 +40,6 @@ const storage = host.storage ?? new Map();
 const networkListeners = new Set();
 /** While a tap is handled: what WeChat allows in taps only. */
 let inTap = false;
-
-/** @param {string} name @param {string} why @returns {any} */
-function refusal(name, why) {
-  return { errMsg: `${name}:fail ${why}` };
-}
 
 const wx = {
   login() {
@@ -129,6 +132,36 @@ const wx = {
     });
   },
 
+  /** @param {{ tmplIds: string[], fail: (error: any) => void }} options */
+  requestSubscribeMessage({ tmplIds, fail }) {
+    const name = 'requestSubscribeMessage';
+    if (!inTap) {
+      fail(refusal(name, 'can only be invoked by user TAP gesture.'));
+      return;
+    }
+    try {
+      host.subscribe?.(tmplIds);
+    } catch (error) {
+      fail(refusal(name, String(error)));
+    }
+  },
+
+  /** @param {{ url: string }} options */
+  async redirectTo({ url }) {
+    const [page, query] = url.slice(1).split('?');
+    try {
+      if (host.redirect) host.redirect(url);
+      else window.location.replace(`?page=${page}${query === undefined ? '' : `&${query}`}`);
+    } catch (error) {
+      throw refusal('redirectTo', String(error));
+    }
+    return { errMsg: 'redirectTo:ok' };
+  },
+
+  getAccountInfoSync: () => ({ miniProgram: { appId: 'wx0123456789abcdef' } }),
+
+  getSystemInfoSync: () => (host.wecom === undefined ? {} : { environment: 'wxwork' }),
+
   getAppBaseInfo: () => ({ theme: window.matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light' }),
 
   vibrateShort: () => Promise.resolve({ errMsg: 'vibrateShort:ok' }),
@@ -145,6 +178,13 @@ const wx = {
   /** @param {any} listener */
   offNetworkStatusChange: (listener) => networkListeners.delete(listener),
 };
+
+if (host.wecom !== undefined) Object.assign(wx, { qy: qyOf(host.wecom) });
+
+if (host.subscribe === null) {
+  // @ts-expect-error an old WeChat has no such function
+  delete wx.requestSubscribeMessage;
+}
 
 if (host.canOpenChat === false) {
   // @ts-expect-error an old WeChat has no such function
@@ -185,6 +225,12 @@ function behaveAsClient(root) {
   };
   new MutationObserver(roles).observe(root, { childList: true, subtree: true });
   roles();
+  // What the page sets is what the field holds, also after somebody has typed.
+  new MutationObserver((records) => {
+    for (const { target } of records) {
+      if (target instanceof window.HTMLInputElement) target.value = target.getAttribute('value') ?? '';
+    }
+  }).observe(root, { attributes: true, attributeFilter: ['value'], subtree: true });
   root.addEventListener('pointerdown', (event) => {
     const pressed = closest(event.target, '[hover-class]');
     if (pressed === null || pressed.hasAttribute('disabled')) return;
@@ -196,6 +242,10 @@ function behaveAsClient(root) {
   });
   // Clicks come from fingers, mice and keys on buttons alike; what has only the role of a button must be told of keys.
   root.addEventListener('click', (event) => tap(event.target));
+  root.addEventListener('input', ({ target }) => {
+    const node = /** @type {any} */ (target);
+    ge.Event.dispatchEvent(node.__wxElement, new ge.Event('input', { value: node.value }, {}));
+  });
   root.addEventListener('keydown', (event) => {
     const button = event.key === 'Enter' || event.key === ' ' ? closest(event.target, '[role="button"]') : null;
     if (button === null) return;
@@ -222,13 +272,15 @@ function tap(target) {
  * @param {(name: string) => any} load a module of the mini program
  * @param {any} templates
  * @param {string} style
- * @param {{ page: string, app: any, config: any, theme: any }} parts
+ * @param {{ app: any, theme: any, pages: Record<string, { config: any, style: string }> }} parts
  */
 function start(load, templates, style, parts) {
-  const { page, config } = parts;
+  const { page, query } = asked();
+  if (parts.pages[page] === undefined) throw new Error(`there is no page ${page}`);
+  const config = { ...parts.app.window, ...parts.pages[page].config };
   ge.globalOptions.throwGlobalError = true;
   const sheet = document.createElement('style');
-  sheet.textContent = style;
+  sheet.textContent = `${style}\n${parts.pages[page].style}`;
   document.head.append(sheet);
   // `<page-meta root-font-size="system">`
   if (host.fontSize !== undefined) document.documentElement.style.fontSize = host.fontSize;
@@ -237,8 +289,8 @@ function start(load, templates, style, parts) {
   const space = env.createCodeSpace('', true);
   space.addComponentStaticConfig(page, config);
   space.addCompiledTemplate(page, {
-    groupList: templates,
-    content: templates[page],
+    groupList: templates[page],
+    content: templates[page][page],
     fallbackListenerOnNativeNode: true,
   });
 
@@ -263,17 +315,23 @@ function start(load, templates, style, parts) {
   behaveAsClient(frame);
 
   const instance = /** @type {any} */ (root.get());
-  instance.onLoad({});
+  instance.onLoad?.(query);
   instance.onShow();
   Object.assign(window, {
     kfbindPage: {
       show: () => instance.onShow(),
-      hide: () => instance.onHide(),
-      unload: () => instance.onUnload(),
+      hide: () => instance.onHide?.(),
+      unload: () => instance.onUnload?.(),
       /** @param {boolean} connected */
       network: (connected) => networkListeners.forEach((listener) => listener({ isConnected: connected })),
     },
   });
+}
+
+/** Which page is asked for, and with which query. */
+function asked() {
+  const { page, ...query } = Object.fromEntries(new URLSearchParams(window.location.search));
+  return { page: host.page ?? page ?? USERS_PAGE, query: host.query ?? query };
 }
 
 /** Handlers run with the tap's right, and lose it when they return. @param {any} options */

@@ -9,6 +9,9 @@
  * @typedef {{ kind: string, from: string, to: string, text: string, result: string, tone: '' | 'good' | 'bad' | 'quiet' }} Line
  */
 
+/** Of messages, by WeCom's count. */
+const STAFFS_ORIGIN = 5;
+
 /** @template {HTMLElement} [T=HTMLElement] @param {string} selector @param {ParentNode} [within] @returns {T} */
 export function find(selector, within = document) {
   const found = within.querySelector(selector);
@@ -29,6 +32,11 @@ export function element(tag, name, text = '') {
   made.className = name;
   made.textContent = text;
   return made;
+}
+
+/** What an employee has said, which WeCom tells of as well, is nothing of the customer's. @param {Told} event */
+export function isStaffs({ origin }) {
+  return origin === STAFFS_ORIGIN;
 }
 
 /** Asks the demo for something. @param {string} control @param {object} body @returns {Promise<any>} */

@@ -22,6 +22,8 @@ export class Drills {
     this.on(this.down, 'wecom-down', { seconds: this.seconds });
     this.on(this.lose, 'lose-callback', {});
     this.on(this.restart, 'restart', {});
+    const param = find('#drill-param');
+    param.addEventListener('click', () => param.setAttribute('aria-pressed', String(!losesParam())));
   }
 
   /** @param {HTMLButtonElement} button @param {string} control @param {object} body */
@@ -77,6 +79,11 @@ export class Drills {
     lamp('wecom', down ? 'bad' : 'good', down ? `断网 ${left} 秒` : '正常');
     this.label(this.down, down ? `断网中，还有 ${left} 秒` : '', down);
   }
+}
+
+/** Whether WeChat opens the chat without what we put into the link. */
+export function losesParam() {
+  return find('#drill-param').getAttribute('aria-pressed') === 'true';
 }
 
 /** @param {string} name @param {'good' | 'bad' | 'wait'} tone @param {string} text */

@@ -1,9 +1,11 @@
 /**
- * A person of the demo: a phone with the real mini program in a frame, and the same phone with the kf chat. What is said
- * there is the simulator's word; this draws it.
+ * A person of the demo: a phone with the real mini program in a frame, the same phone with the kf chat, and the phone of
+ * the employee who serves that chat, with the same mini program inside WeCom. What is said there is the simulator's word;
+ * this draws it.
  */
 
-import { Kept, ask, element, find, stamp } from './dom.js';
+import { Kept, ask, element, find, isStaffs, stamp } from './dom.js';
+import { losesParam } from './drills.js';
 import { EVENTS, clock } from './wire.js';
 
 /** @typedef {import('./dom.js').Told} Told */
@@ -14,6 +16,8 @@ const STAMP_AFTER_MS = 3 * 60 * 1000;
 /** Who may come beside those that the demo brings. */
 const MORE_NAMES = ['小赵', '小孙', '小周', '小吴', '小郑', '小冯', '小蒋', '小沈', '小韩', '小杨'];
 const KEPT = 'kfbind-demo.';
+const MINI_PAGE = '/phone/page.html';
+const WORK_PAGE = `${MINI_PAGE}?page=pages/staff-bind/staff-bind`;
 
 class Person {
   /** @param {string} name @param {string} accountName @param {Kept} kept */
@@ -36,6 +40,12 @@ class Person {
     /** @type {HTMLIFrameElement} */
     this.frame = find('iframe', this.panel);
     this.frame.title = `${name}的小程序`;
+    this.staff = find('.staff', this.panel);
+    this.staffShown = false;
+    this.workShown = true;
+    /** @type {HTMLIFrameElement} */
+    this.work = find('.work', this.panel);
+    this.work.title = `接待${name}的客服人员的小程序`;
     this.veil = find('.veil', this.panel);
     this.log = find('.chat-log', this.panel);
     this.log.setAttribute('aria-label', `${name}的客服会话`);
@@ -66,11 +76,23 @@ class Person {
       this.miniShown = true;
       this.turnMini();
     });
+    this.work.addEventListener('load', () => {
+      this.workShown = true;
+      this.turnWork();
+    });
   }
 
   /** The frame starts when its phone is looked at first. */
   start() {
-    if (!this.frame.hasAttribute('src')) this.frame.src = '/phone/page.html';
+    if (!this.frame.hasAttribute('src')) this.frame.src = MINI_PAGE;
+  }
+
+  /** The phone of the employee comes and goes; what it shows starts when it comes first. @param {boolean} shown */
+  showStaff(shown) {
+    this.staffShown = shown;
+    this.staff.hidden = !shown;
+    if (shown && this.chosen && !this.work.hasAttribute('src')) this.work.src = WORK_PAGE;
+    this.turnWork();
   }
 
   /** What the real page is told about the phone it runs on; see tools/browser/runtime.js of the mini program. */
@@ -83,12 +105,28 @@ class Person {
         this.kept.set('clipboard', text);
         this.offerClipboard();
       },
-      openChat: () => this.openChat(),
+      openChat: (/** @type {import('./dom.js').Chat} */ { url }) => this.openChat(url),
     };
   }
 
-  openChat() {
+  /** What the employees' page is told: the same chat, from the other side. */
+  workHost() {
+    const customer = this.name;
+    return {
+      wecom: {
+        loginCode: async () => (await ask('staff-login', {})).code,
+        entry: () => 'single_kf_tools',
+        customer: async () => (await ask('staff-customer', { customer })).external_userid,
+        send: (/** @type {any} */ { miniprogram: { page, title } }) => ask('staff-card', { customer, page, title }),
+      },
+    };
+  }
+
+  /** By the link, as it is: what stands in it is WeCom's business. @param {string} link */
+  openChat(link) {
     this.inChat = true;
+    const url = losesParam() ? link.replace(/[?&]scene_param=[^&]*/, '') : link;
+    ask('open', { customer: this.name, url }).catch((error) => this.tell(`会话没有打开：${error.message}`, true));
     // The tap that opened the chat ends first, and keeps the focus until then.
     setTimeout(() => {
       this.turnMini();
@@ -101,6 +139,14 @@ class Person {
     this.turnMini();
   }
 
+  /** A card opens the mini program with what stands in its path. @param {string} pagepath */
+  openCard(pagepath) {
+    const [file, query = ''] = pagepath.split('?');
+    this.frame.src = `${MINI_PAGE}?page=${file.replace(/\.html$/, '')}&${query}`;
+    this.inChat = false;
+    this.veil.hidden = true;
+  }
+
   /** Shows or hides the mini program, as WeChat would. */
   turnMini() {
     this.veil.hidden = !this.inChat;
@@ -108,6 +154,16 @@ class Person {
     const page = /** @type {any} */ (this.frame.contentWindow)?.kfbindPage;
     if (page === undefined || shown === this.miniShown) return;
     this.miniShown = shown;
+    if (shown) page.show();
+    else page.hide();
+  }
+
+  /** Shows or hides the employees' page, as WeCom would. */
+  turnWork() {
+    const shown = this.chosen && this.staffShown && !document.hidden;
+    const page = /** @type {any} */ (this.work.contentWindow)?.kfbindPage;
+    if (page === undefined || shown === this.workShown) return;
+    this.workShown = shown;
     if (shown) page.show();
     else page.hide();
   }
@@ -161,19 +217,33 @@ class Person {
     const menu = Array.isArray(event.menu) ? event.menu : [];
     for (const text of String(event.text ?? '[不是文字的消息]').split('\n')) {
       const item = menu.find(({ content }) => content === text);
-      bubble.append(item?.type === 'click' ? this.menuItem(item) : element('span', item ? 'words-line link' : 'words-line', text));
+      bubble.append(this.line(item, text));
     }
     line.append(face, bubble);
     this.append(line);
   }
 
-  /** @param {{ id: string, content: string }} item */
-  menuItem({ id, content }) {
-    const button = element('button', 'menu-item', content);
+  /** A line of a message: words, or an item of its menu. @param {any} item @param {string} text */
+  line(item, text) {
+    if (item?.type === 'click') {
+      return this.menuItem(text, () => {
+        ask('tap', { customer: this.name, menu_id: item.id }).catch((error) => this.tell(`没有发出去：${error.message}`, true));
+      });
+    }
+    if (item?.type === 'miniprogram') {
+      return this.menuItem(text, () => {
+        if (item.opens) this.openCard(item.pagepath);
+        else this.tell('微信找不到这个页面：路径要以 .html 结尾', true);
+      });
+    }
+    return element('span', item ? 'words-line link' : 'words-line', text);
+  }
+
+  /** @param {string} text @param {() => void} tapped */
+  menuItem(text, tapped) {
+    const button = element('button', 'menu-item', text);
     button.setAttribute('type', 'button');
-    button.addEventListener('click', () => {
-      ask('tap', { customer: this.name, menu_id: id }).catch((error) => this.tell(`没有发出去：${error.message}`, true));
-    });
+    button.addEventListener('click', tapped);
     return button;
   }
 
@@ -186,6 +256,8 @@ class Person {
 
   /** @param {Told} event */
   take(event) {
+    // It is heard as well.
+    if (event.type === 'said' && isStaffs(event)) return;
     if (event.type === 'said' && event.event) {
       this.tell(EVENTS[event.event] ?? event.event);
     } else if (event.type === 'said') {
@@ -194,7 +266,8 @@ class Person {
       this.bubble('theirs', event);
       // What is told again after a reload is no news.
       if (!this.chosen && event.at_ms >= window.performance.timeOrigin) this.tab.classList.add('tab-news');
-      this.returnToMini();
+      // A question or a card is answered in the chat.
+      if (!Array.isArray(event.menu) || event.menu.length === 0) this.returnToMini();
     }
   }
 }
@@ -212,7 +285,13 @@ export class People {
     this.panels = find('#panels');
     find('#more').addEventListener('click', () => this.more());
     this.tabs.addEventListener('keydown', (event) => this.step(event));
-    document.addEventListener('visibilitychange', () => this.chosen?.turnMini());
+    /** @type {HTMLButtonElement} */
+    this.staffButton = find('#staff');
+    this.staffButton.addEventListener('click', () => this.showStaff(!this.kept.get('staff')));
+    document.addEventListener('visibilitychange', () => {
+      this.chosen?.turnMini();
+      this.chosen?.turnWork();
+    });
     Object.assign(window, { kfbindHostFor: (/** @type {Window} */ phone) => this.hostFor(phone) });
   }
 
@@ -225,6 +304,15 @@ export class People {
     this.accountName = accountName;
     for (const name of [...names, .../** @type {string[]} */ (this.kept.get('more') ?? [])]) this.person(name);
     this.choose(this.all.get(this.kept.get('chosen')) ?? this.person(names[0]));
+    this.showStaff(this.kept.get('staff') === true);
+  }
+
+  /** The third phone, beside the chat of whoever is looked at. @param {boolean} shown */
+  showStaff(shown) {
+    this.kept.set('staff', shown);
+    this.staffButton.setAttribute('aria-pressed', String(shown));
+    find('.stage').classList.toggle('stage-three', shown);
+    for (const person of this.all.values()) person.showStaff(shown);
   }
 
   /** Made at the first mention. @param {string} name */
@@ -234,6 +322,7 @@ export class People {
       person = new Person(name, this.accountName, new Kept(`${this.kept.prefix}${name}.`));
       const made = person;
       made.tab.addEventListener('click', () => this.choose(made));
+      made.showStaff(this.kept.get('staff') === true);
       this.all.set(name, made);
       this.tabs.append(made.tab);
       this.panels.append(made.panel);
@@ -258,6 +347,7 @@ export class People {
       one.chosen = one === person;
       one.panel.hidden = !one.chosen;
       one.turnMini();
+      one.showStaff(one.staffShown);
     }
     person.start();
     person.tab.classList.remove('tab-news');
@@ -286,7 +376,11 @@ export class People {
 
   /** @param {Window} phone */
   hostFor(phone) {
-    return [...this.all.values()].find(({ frame }) => frame.contentWindow === phone)?.host();
+    for (const person of this.all.values()) {
+      if (person.frame.contentWindow === phone) return person.host();
+      if (person.work.contentWindow === phone) return person.workHost();
+    }
+    return undefined;
   }
 
   /** @param {Told} event */

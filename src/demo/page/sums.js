@@ -2,7 +2,7 @@
  * Sums up whether anything is lost: what customers sent, what is decided and on the disk, what was answered.
  */
 
-import { find } from './dom.js';
+import { find, isStaffs } from './dom.js';
 import { effectsOf } from './wire.js';
 
 /** @typedef {import('./dom.js').Told} Told */
@@ -25,7 +25,7 @@ export class Sums {
   take(event) {
     switch (event.type) {
       case 'said':
-        if (!event.event && event.msgid) this.said.set(event.msgid, false);
+        if (!event.event && event.msgid && !isStaffs(event)) this.said.set(event.msgid, false);
         return;
       case 'pull':
         if (event.fault || event.errcode) return;

@@ -2,7 +2,7 @@
  * What goes over the wire, as a table: who to whom, what, how long, and the bytes of it to be opened.
  */
 
-import { element, find, stamp } from './dom.js';
+import { element, find, isStaffs, stamp } from './dom.js';
 
 /** @typedef {import('./dom.js').Told} Told */
 /** @typedef {import('./dom.js').Line} Line */
@@ -29,7 +29,12 @@ const CALLS = {
   '/cgi-bin/kf/account/list': '列出客服账号',
   '/cgi-bin/kf/add_contact_way': '取客服链接',
   '/cgi-bin/kf/customer/batchget': '查客户的昵称',
+  '/cgi-bin/kf/send_msg_on_event': '发送应答或询问',
   '/cgi-bin/kf/service_state/get': '查会话状态',
+  '/cgi-bin/kf/service_state/trans': '转给人工',
+  '/cgi-bin/miniprogram/jscode2session': '客服人员登录：用 code 换 userid',
+  '/cgi-bin/stable_token': '取小程序的 access_token',
+  '/cgi-bin/message/subscribe/send': '发送订阅消息',
   '/cgi-bin/kf/servicer/list': '列出接待人员',
   '/sns/jscode2session': '小程序登录：用 code 换 openid',
 };
@@ -43,6 +48,7 @@ const EFFECTS = {
   expired: '绑定码已过期',
   conflict: '已绑定其他账号',
   locked: '输错太多，暂时锁定',
+  other_person: '属于另一位微信用户',
 };
 
 const [WECOM, KFBIND, DISK] = ['企业微信', 'kfbind', '磁盘'];
@@ -82,9 +88,9 @@ const LINES = {
   stage: () => ({ kind: '开场', from: WECOM, to: KFBIND, text: '演示开始，数据是空的', result: '', tone: 'quiet' }),
   said: (event) => ({
     kind: '消息',
-    from: event.customer ?? '客户',
+    from: isStaffs(event) ? '客服人员' : (event.customer ?? '客户'),
     to: WECOM,
-    text: event.event ? (EVENTS[event.event] ?? event.event) : `“${event.text ?? '…'}”`,
+    text: event.event ? (EVENTS[event.event] ?? event.event) : event.text ? `“${event.text}”` : '不是文字的消息',
     result: '',
     tone: '',
   }),

@@ -3,7 +3,8 @@
  * state machine, as pure as the rest; what a good answer changes on the screen is `news.js`'s business.
  */
 
-const { isSuccess, problemOf, readCode, retryAfterMs } = require('./answers');
+const { isSuccess, problemOf, readCode, retryAfterMs } = require('../../../shared/answers');
+const { isOfCard, takeOffer, takeRefusal } = require('./card');
 const { forgetBinding, showCode, takeStatus } = require('./news');
 
 /** How long the server may hold a poll, in seconds; it allows 30. */
@@ -20,7 +21,16 @@ const RETRY_MAX_MS = 30000;
 
 /** What only looks may be interrupted and repeated at will. @param {Bind.Want} want */
 function isAsking(want) {
-  return want === 'status' || want === 'poll';
+  return want === 'status' || want === 'poll' || want === 'look';
+}
+
+/**
+ * What the page asks by itself: for a card first, where there is one, and nothing while the user reads why it is refused.
+ * @param {Bind.Draft} draft @param {'status' | 'poll'} want
+ */
+function beginAsking(draft, want) {
+  const { ticket, phase } = draft.state;
+  if (phase !== 'refused') begin(draft, ticket === null ? want : 'look');
 }
 
 /** @param {Bind.Draft} draft @param {Bind.Want} want */
@@ -55,18 +65,20 @@ function send(draft, call) {
     draft.effects.push({ type: 'identify', id, timeoutMs: CALL_TIMEOUT_MS });
     return;
   }
-  const { method, path, body, timeoutMs } = callOf(call.want, draft.state.version);
+  const { method, path, body, timeoutMs } = callOf(call.want, draft.state);
   draft.effects.push({ type: 'request', id, method, path, body, session: draft.state.session, timeoutMs });
 }
 
 /**
- * @param {Bind.Want} want @param {number | null} version
+ * @param {Bind.Want} want @param {Bind.State} state
  * @returns {Pick<Bind.Request, 'method' | 'path' | 'body' | 'timeoutMs'>}
  */
-function callOf(want, version) {
+function callOf(want, { version, ticket }) {
   const [path, body, timeoutMs] = ['/api/binding', null, CALL_TIMEOUT_MS];
   if (want === 'make') return { method: 'POST', path: `${path}/token`, body, timeoutMs };
   if (want === 'renew') return { method: 'POST', path: `${path}/token`, body: { new: true }, timeoutMs };
+  if (want === 'look') return { method: 'GET', path: `${path}/ticket?ticket=${encodeURIComponent(ticket ?? '')}`, body, timeoutMs };
+  if (want === 'accept') return { method: 'POST', path: `${path}/ticket`, body: { ticket }, timeoutMs };
   if (want === 'unbind') return { method: 'DELETE', path, body, timeoutMs };
   if (want === 'status' || version === null) return { method: 'GET', path, body, timeoutMs };
   const query = `wait=${POLL_WAIT_S}&since=${version}`;
@@ -148,6 +160,9 @@ function takeAnswer(draft, call, answer) {
   if (answer.status === 409 && (call.want === 'make' || call.want === 'renew')) {
     state.call = null;
     begin(draft, 'status');
+  } else if (isOfCard(call.want) && takeRefusal(draft.state, answer)) {
+    state.call = null;
+    if (state.phase !== 'refused' && state.visible) begin(draft, 'status');
   } else if (!isSuccess(answer.status)) {
     fail(draft, call, problemOf(answer), retryAfterMs(answer));
   } else if (!succeed(draft, call, answer.body)) {
@@ -176,6 +191,14 @@ function succeed(draft, call, body) {
     }
     case 'unbind':
       forgetBinding(state, 'unbound');
+      break;
+    case 'look':
+      if (!takeOffer(state, body)) return false;
+      break;
+    case 'accept':
+      if (!takeStatus(draft, body)) return false;
+      state.ticket = null;
+      state.offer = null;
   }
   goOn(draft, call, state.version !== version);
   return true;
@@ -189,7 +212,7 @@ function succeed(draft, call, body) {
 function goOn(draft, call, news) {
   const { state } = draft;
   state.call = null;
-  if (!state.visible) return;
+  if (!state.visible || call.want === 'look') return;
   if (call.want !== 'poll') {
     begin(draft, call.want === 'status' ? 'poll' : 'status');
     return;
@@ -209,8 +232,10 @@ function fail(draft, call, problem, waitMs) {
     return;
   }
   state.notice = problem;
+  // It may have bound all the same; the user may tap again, which is no second use.
+  if (call.want === 'accept') state.accepted = true;
   if (problem === 'busy') state.heldUntil = draft.now + Math.max(waitMs, RETRY_FIRST_MS);
-  if (state.visible) draft.effects.push({ type: 'timer', name: 'ask', delayMs: RETRY_FIRST_MS });
+  if (state.visible && call.want !== 'accept') draft.effects.push({ type: 'timer', name: 'ask', delayMs: RETRY_FIRST_MS });
 }
 
 /**
@@ -231,8 +256,8 @@ function failAsking(draft, problem, waitMs, shown) {
     shown: shown || failures > 1 || (state.trouble?.shown ?? false),
     retryAt: byItself ? draft.now + delayMs : null,
   };
-  if (state.version === null) state.phase = 'failed';
+  if (state.version === null && state.phase !== 'offered') state.phase = 'failed';
   if (byItself) draft.effects.push({ type: 'timer', name: 'ask', delayMs });
 }
 
-module.exports = { begin, failAsking, interrupt, isAsking, takeReply };
+module.exports = { begin, beginAsking, failAsking, interrupt, isAsking, takeReply };

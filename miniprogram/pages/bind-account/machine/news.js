@@ -3,7 +3,7 @@
  * rest.
  */
 
-const { readBinding, readCode } = require('./answers');
+const { readBinding, readCode } = require('../../../shared/answers');
 
 /** Answers count whole seconds and take time on the way: a smaller correction of the countdown would only flicker. */
 const RESYNC_MS = 2000;
@@ -45,8 +45,9 @@ function isOver(state, code, now) {
 function showBinding(draft, binding) {
   const { state } = draft;
   if (state.phase !== 'bound') {
-    state.justBound = state.version !== null;
-    state.notice = null;
+    state.justBound = state.version !== null || state.phase === 'offered';
+    if (state.notice !== 'already-bound') state.notice = null;
+    state.templateAsked = false;
     if (state.justBound && state.visible) draft.effects.push({ type: 'vibrate' });
   }
   state.phase = 'bound';
@@ -82,6 +83,7 @@ function showUnbound(draft) {
     state.notice = null;
   } else if (state.phase !== 'expired') {
     state.phase = 'unbound';
+    if (state.notice === 'already-bound') state.notice = null;
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reads what the server answers. Nothing is believed unseen: a captive portal answers too. What an answer means for the
- * page is for the others to say.
+ * Reads what the server answers, for all pages. Nothing is believed unseen: a captive portal answers too. What an answer
+ * means for a page is for that page to say.
  */
 
 /** A longer `Retry-After` is somebody's mistake; the page would look dead. */
