@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     report::{Failure, Report},
-    service::{Inside, Service, ShiftedClock},
+    service::{Inside, Service, ShiftedClock, Ways},
     trouble,
     world::World,
 };
@@ -24,7 +24,8 @@ const PEOPLE: u64 = 8;
 pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
     let service = Service::Inside(Box::new(Inside { clock: Arc::new(ShiftedClock::default()), app: None }));
-    let mut world = World::new(seed, ACCOUNTS, service, &report).await?;
+    let ways = Ways::of(seed);
+    let mut world = World::new(seed, ACCOUNTS, service, ways, &report).await?;
     let weather = trouble::weather(&mut rng, seed);
     world.town.sim.faults(weather.clone());
     // Every so often the two extremes, for sure: a store that begins behind 100,000 messages, and 10,000 bells at once.
@@ -37,7 +38,10 @@ pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
         trouble::nudges(&world, 10_000);
         report.happened("10,000 nudges at once");
     }
-    world.people_come(seed, PEOPLE, STEPS_MIN);
+    match ways {
+        Ways::Code => world.people_come(seed, PEOPLE, STEPS_MIN),
+        Ways::All => world.walkers_come(seed, PEOPLE, STEPS_MIN),
+    }
     for _ in 0..rng.random_range(1..4) {
         sleep(Duration::from_millis(rng.random_range(0..1200))).await;
         if rng.random_range(0..12) == 0 {

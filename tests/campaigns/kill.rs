@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     report::{Breach, Failure, Report},
-    service::{Process, Service},
+    service::{Process, Service, Ways},
     world::World,
 };
 
@@ -19,9 +19,13 @@ const PEOPLE: u64 = 12;
 /// One world, and what the seed has in store for it.
 pub(crate) async fn run(seed: u64, report: Report) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), &report).await?;
+    let ways = Ways::of(seed);
+    let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), ways, &report).await?;
     world.start().await?;
-    world.people_come(seed, PEOPLE, STEPS_MIN);
+    match ways {
+        Ways::Code => world.people_come(seed, PEOPLE, STEPS_MIN),
+        Ways::All => world.walkers_come(seed, PEOPLE, STEPS_MIN),
+    }
     // The moments are drawn, not waited for: nothing is promised to have happened by then.
     passes(&mut rng, 400).await;
     match rng.random_range(0..10) {

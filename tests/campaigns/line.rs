@@ -24,6 +24,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two tries at something.
 pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
+/// So long somebody waits for a question before writing again, in tries.
+pub(crate) const TRIES_BEFORE_WRITING: u32 = 75;
+
 /// What the service answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -138,4 +141,10 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         }
         sleep(PAUSE).await;
     }
+}
+
+/// A time of the interface, in Unix seconds.
+pub(crate) fn unix_seconds(text: &str) -> Option<u64> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_second()).ok()
 }

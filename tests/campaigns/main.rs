@@ -30,7 +30,10 @@ mod report;
 mod service;
 mod soak;
 mod store;
+mod talker;
 mod trouble;
+mod walker;
+mod window;
 mod world;
 
 #[derive(Parser)]
@@ -65,6 +68,8 @@ enum Campaign {
     Faults,
     /// The real binary under steady load at half of what the machine can do
     Soak,
+    /// A simulated day for the way `window`: bound, wrongly bound, fallen back, with and without each guard
+    Window,
     /// 10,000 idle connections and 1,000 slow ones, while customers go on binding
     Connections,
     /// A little of kill and faults, for every change
@@ -100,6 +105,7 @@ async fn run(arguments: &Arguments) -> bool {
             repeat("powercut", seed, count.unwrap_or(200), 3, run).await
         }
         Campaign::Soak => soak::run(seed, minutes).await,
+        Campaign::Window => window::run(seed).await,
         Campaign::Connections => {
             let binary = env!("CARGO_BIN_EXE_kfbind").into();
             let crowd = Crowd { binary, idle: 10_000, slow: 1_000, seconds: 45, bindings: 100 };

@@ -392,6 +392,5 @@ impl Person {
 
 /// Since when a view says that its user is bound, in Unix seconds.
 fn bound_at(view: &Value) -> Option<u64> {
-    let at: jiff::Timestamp = view["binding"]["bound_at"].as_str()?.parse().ok()?;
-    u64::try_from(at.as_second()).ok()
+    crate::line::unix_seconds(view["binding"]["bound_at"].as_str()?)
 }

@@ -9,7 +9,7 @@ use crate::{
     disk::{Disk, Host},
     kill::with_log,
     report::{Breach, Failure, Report},
-    service::{Process, Service, store_in},
+    service::{Process, Service, Ways, store_in},
     world::World,
 };
 
@@ -24,10 +24,14 @@ const BEFORE_MS_MAX: u64 = 1500;
 pub(crate) async fn run(host: Host, seed: u64, report: Report) -> Result<(), Failure> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut disk = blocking(move || Disk::new(host, seed)).await?;
-    let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), &report).await?;
+    let ways = Ways::of(seed);
+    let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), ways, &report).await?;
     world.store = store_in(&disk.path());
     world.start().await?;
-    world.people_come(seed, PEOPLE, STEPS_MIN);
+    match ways {
+        Ways::Code => world.people_come(seed, PEOPLE, STEPS_MIN),
+        Ways::All => world.walkers_come(seed, PEOPLE, STEPS_MIN),
+    }
     // The moment is drawn, not waited for.
     sleep(Duration::from_micros(rng.random_range(0..BEFORE_MS_MAX * 1000))).await;
     // First nobody's word counts any more, then the disk is looked at: what was promised before must be on it.

@@ -15,6 +15,8 @@ pub(crate) enum Breach {
     Lost,
     /// Something was done more than once, or something else than what was asked.
     Doubled,
+    /// Somebody was bound to somebody else.
+    Wrong,
     /// Somebody waited in vain.
     Stuck,
     /// The service did not come up again, or not down in order.
@@ -116,9 +118,10 @@ impl Report {
     /// The line that closes a campaign.
     pub(crate) fn last_line(&self, name: &str, runs: u64) -> String {
         format!(
-            "{name}: {runs} runs, {} lost, {} doubled, {} failed opens, {} effects checked, {} stuck",
+            "{name}: {runs} runs, {} lost, {} doubled, {} bound wrongly, {} failed opens, {} effects checked, {} stuck",
             self.breaches(Breach::Lost),
             self.breaches(Breach::Doubled),
+            self.breaches(Breach::Wrong),
             self.breaches(Breach::FailedOpen),
             self.effects(),
             self.breaches(Breach::Stuck),

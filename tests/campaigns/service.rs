@@ -40,11 +40,47 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 const LOG_LINES_MAX: usize = 400;
 
 /// The answers in the chat, cut down to the names of their keys.
-const TEXTS: [&str; 7] =
-    ["bound", "unbound", "wrong_code", "expired_code", "locked", "conflict", "already_bound"];
+const TEXTS: [&str; 11] = [
+    "bound",
+    "unbound",
+    "wrong_code",
+    "expired_code",
+    "locked",
+    "conflict",
+    "already_bound",
+    "confirm",
+    "cancelled",
+    "other_person",
+    "invite",
+];
+
+/// Which ways to bind are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ways {
+    /// Codes alone.
+    Code,
+    /// Every way, and hand-over.
+    All,
+}
+
+impl Ways {
+    /// Of the run with this seed: every other one has them all.
+    pub(crate) fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Self::All } else { Self::Code }
+    }
+}
 
 /// The environment that makes a service of this simulator and this store.
-pub(crate) fn environment(sim: &SimOptions, base_url: &str, store: &Path) -> Vec<(String, String)> {
+pub(crate) fn environment(
+    sim: &SimOptions,
+    base_url: &str,
+    store: &Path,
+    ways: Ways,
+) -> Vec<(String, String)> {
+    let methods = match ways {
+        Ways::Code => "code",
+        Ways::All => "code,link,card,unionid,window,staff",
+    };
     let store = store.display().to_string();
     let keys = [
         ("SERVER__LISTEN", "127.0.0.1:0"),
@@ -60,7 +96,11 @@ pub(crate) fn environment(sim: &SimOptions, base_url: &str, store: &Path) -> Vec
         ("MINIPROGRAM__APP_ID", &sim.app_id),
         ("MINIPROGRAM__SECRET", &sim.app_secret),
         ("MINIPROGRAM__API_BASE", base_url),
-        ("BINDING__METHODS", "code"),
+        ("BINDING__METHODS", methods),
+        ("WECOM__STAFF_SECRET", &sim.staff_secret),
+        ("KF__HANDOVER", if ways == Ways::All { "pool" } else { "none" }),
+        ("MESSAGES__CONFIRM_YES", "yes"),
+        ("MESSAGES__CONFIRM_NO", "no"),
         ("LIMITS__CODES_PER_OPENID", "10000/1m"),
         ("LIMITS__LOGINS_PER_IP", "100000/1m"),
         // One more than anybody sends: a wrong code that is counted twice locks its customer out.

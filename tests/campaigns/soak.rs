@@ -15,7 +15,7 @@ use crate::{
     growth::{Growth, Sample},
     line::{Ask, PATIENCE},
     report::{Breach, Failure, Report},
-    service::{Process, Service},
+    service::{Process, Service, Ways},
     store,
     world::{Town, World},
 };
@@ -43,7 +43,8 @@ pub(crate) async fn run(seed: u64, minutes: u64) -> bool {
 }
 
 async fn soak(seed: u64, minutes: u64, report: &Report) -> Result<(), Failure> {
-    let mut world = World::new(seed, ACCOUNTS, Service::Process(Process::default()), report).await?;
+    let mut world =
+        World::new(seed, ACCOUNTS, Service::Process(Process::default()), Ways::Code, report).await?;
     let folder = world.folder.path().to_owned();
     ballast::lay(&world.environment(), world.town.sim.now_s(), &folder)?;
     world.start().await?;

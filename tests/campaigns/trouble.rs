@@ -25,7 +25,16 @@ const JUMP_MS: i64 = 3_600_000;
 const UNREAD_BYTES: u32 = 4096;
 const UNREAD_ANSWERS: usize = 200;
 /// The interfaces that a binding needs.
-const APIS: [Api; 5] = [Api::GetToken, Api::SyncMsg, Api::SendMsg, Api::CustomerBatchGet, Api::Code2Session];
+const APIS: [Api; 8] = [
+    Api::GetToken,
+    Api::SyncMsg,
+    Api::SendMsg,
+    Api::SendMsgOnEvent,
+    Api::ServiceStateGet,
+    Api::ServiceStateTrans,
+    Api::CustomerBatchGet,
+    Api::Code2Session,
+];
 
 /// A bit of everything, drawn anew for each seed: some days are fair, some are not.
 pub(crate) fn weather(rng: &mut StdRng, seed: u64) -> FaultPlan {

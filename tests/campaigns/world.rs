@@ -22,8 +22,10 @@ use crate::{
     line::{Ask, Line, PAUSE, eventually},
     person::{Person, Sum},
     report::{Breach, Failure, Report},
-    service::{Service, environment, store_in},
+    service::{Service, Ways, environment, store_in},
     store,
+    talker::Talker,
+    walker::Walker,
 };
 
 pub(crate) const ADMIN_KEY: &str = "campaign-fake-admin-key-0123456789";
@@ -43,18 +45,33 @@ pub(crate) struct Town {
     /// Messages of bystanders that the service remembers.
     beside: AtomicU64,
     codes: Mutex<HashSet<String>>,
+    taps: Mutex<HashSet<String>>,
 }
 
 impl Town {
     /// A session for this user.
     pub(crate) async fn login(&self, openid: &str) -> Result<String, Failure> {
+        self.login_with(openid, None).await
+    }
+
+    /// A session for this user, of whom WeChat tells this unionid.
+    pub(crate) async fn login_with(&self, openid: &str, unionid: Option<&str>) -> Result<String, Failure> {
+        self.logs_in("/api/login", || self.sim.wx_login_code(openid, unionid)).await
+    }
+
+    /// A session for this employee.
+    pub(crate) async fn staff_login(&self, userid: &str) -> Result<String, Failure> {
+        self.logs_in("/api/staff/login", || self.sim.staff_login_code(userid)).await
+    }
+
+    async fn logs_in(&self, path: &str, code: impl Fn() -> String) -> Result<String, Failure> {
         // A code is good for one login, also one whose answer was lost.
         eventually(
-            || format!("{openid} can't log in"),
+            || format!("nobody can log in at {path}"),
             Breach::Stuck,
             || async {
-                let body = json!({"code": self.sim.wx_login_code(openid, None)});
-                let ask = Ask { method: "POST", path: "/api/login", bearer: None, body: Some(&body) };
+                let body = json!({"code": code()});
+                let ask = Ask { method: "POST", path, bearer: None, body: Some(&body) };
                 let answer = self.line.once(ask).await.filter(|(status, _)| *status == 200);
                 answer.and_then(|(_, body)| body["session"].as_str().map(str::to_owned))
             },
@@ -70,6 +87,11 @@ impl Town {
     /// Whether this code was given to anybody.
     pub(crate) fn knows(&self, code: &str) -> bool {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner).contains(code)
+    }
+
+    /// Whether nobody has tapped this yet; from now on somebody has.
+    pub(crate) fn is_first_tap(&self, id: &str) -> bool {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned())
     }
 
     /// So many more messages that are acted on were sent by nobody who writes things down.
@@ -98,6 +120,7 @@ pub(crate) struct World {
     pub(crate) store: PathBuf,
     pub(crate) folder: TempDir,
     options: SimOptions,
+    ways: Ways,
     people: JoinSet<Result<Sum, Failure>>,
 }
 
@@ -107,6 +130,7 @@ impl World {
         seed: u64,
         accounts: usize,
         service: Service,
+        ways: Ways,
         report: &Report,
     ) -> Result<Self, Failure> {
         let failed =
@@ -134,14 +158,15 @@ impl World {
             steps: AtomicU64::default(),
             beside: AtomicU64::default(),
             codes: Mutex::default(),
+            taps: Mutex::default(),
         };
         let store = store_in(folder.path());
-        Ok(Self { town: Arc::new(town), service, store, folder, options, people: JoinSet::new() })
+        Ok(Self { town: Arc::new(town), service, store, folder, options, ways, people: JoinSet::new() })
     }
 
     /// The service's environment.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        environment(&self.options, &self.town.sim.base_url(), &self.store)
+        environment(&self.options, &self.town.sim.base_url(), &self.store, self.ways)
     }
 
     /// Starts the service, and tells everybody where it is.
@@ -186,6 +211,37 @@ impl World {
         }
     }
 
+    /// The same for people who bind by every way, and a few who only talk.
+    pub(crate) fn walkers_come(&mut self, seed: u64, count: u64, steps_min: u32) {
+        for number in 0..count {
+            let town = Arc::clone(&self.town);
+            self.people.spawn(async move {
+                let seed = seed.wrapping_mul(1_000_003).wrapping_add(number);
+                let mut walker = Walker::arrives(Arc::clone(&town), number, seed).await?;
+                let mut steps = 0;
+                while steps < steps_min || !town.is_closing.load(Ordering::SeqCst) {
+                    let _going = town.pause.read().await;
+                    walker.step().await?;
+                    steps += 1;
+                    town.steps.fetch_add(1, Ordering::SeqCst);
+                }
+                walker.leaves().await
+            });
+        }
+        for number in 0..count.div_ceil(4) {
+            let town = Arc::clone(&self.town);
+            self.people.spawn(async move {
+                let mut talker = Talker::arrives(Arc::clone(&town), number);
+                for _ in 0..steps_min.div_ceil(4) {
+                    let _going = town.pause.read().await;
+                    talker.step().await?;
+                    town.steps.fetch_add(1, Ordering::SeqCst);
+                }
+                talker.leaves()
+            });
+        }
+    }
+
     /// Everybody ends what was begun and leaves; then all that was promised is held against what is there. Leaves the
     /// service stopped.
     pub(crate) async fn closes(&mut self) -> Result<(), Failure> {
@@ -217,7 +273,7 @@ impl World {
             ));
         }
         self.stop().await?;
-        store::compare(&self.environment(), self.folder.path(), &sum, &self.town.report)
+        store::compare(&self.environment(), self.folder.path(), &sum, self.ways, &self.town.report)
     }
 
     /// Waits until a pull of each account found nothing new. Most messages have somebody who waits for what they bring
