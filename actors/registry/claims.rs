@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    ids::{ExternalUserId, OpenId, UnionId},
+    ids::{ExternalUserId, OpenId, OpenKfId, UnionId},
     messages::{
         IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketFacts,
         TicketRefusal, TicketRequest,
@@ -79,9 +79,20 @@ impl Ledger<'_> {
             code: None,
             replaces,
         })?;
-        match &record.account {
-            Some(account) => self.tell_bound(account, &record.customer, openid).map(Ok),
-            None => Ok(Ok(())),
+        self.tell_claimed(record.account.as_ref(), &record.customer, openid).map(Ok)
+    }
+
+    /// Tells a customer who was bound by another's hand: where they wrote last, for the account that an employee's
+    /// client names may be any, and nobody would be told there.
+    fn tell_claimed(
+        &mut self,
+        named: Option<&OpenKfId>,
+        customer: &ExternalUserId,
+        openid: &OpenId,
+    ) -> Result<(), StoreError> {
+        match self.overlay.person(customer)?.account.or_else(|| named.cloned()) {
+            Some(account) => self.tell_bound(&account, customer, openid),
+            None => Ok(()),
         }
     }
 
@@ -193,9 +204,7 @@ impl Ledger<'_> {
                     code: Some(code),
                     replaces,
                 })?;
-                if let Some(account) = account {
-                    self.tell_bound(&account, customer, &openid)?;
-                }
+                self.tell_claimed(account.as_ref(), customer, &openid)?;
                 let user = self.overlay.user_or_default(&openid)?;
                 Ok(match self.overlay.binding(&openid)? {
                     Some(binding) => StaffBindOutcome::Bound(Box::new(info(openid, binding, user))),

@@ -10,6 +10,7 @@ use crate::{
     testing::rig::{ACCOUNT, Rig, eventually},
 };
 
+mod hostile;
 mod people;
 mod staff;
 mod stored;

@@ -1,0 +1,51 @@
+//! What those try who mean harm: an employee with a client of their own, a user with a card, a customer in two minds.
+
+use super::{Ways, rig};
+use crate::{
+    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, UserId},
+    messages::{StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketRequest},
+    testing::rig::{ACCOUNT, Rig},
+};
+
+const STAFF: Ways = Ways { link: false, card: false, unionid: false, window: false, staff: true };
+
+fn typing(code: &BindCode, account: &str) -> StaffBindRequest {
+    StaffBindRequest {
+        userid: UserId::new("s1"),
+        customer: ExternalUserId::new("wmA"),
+        code: code.clone(),
+        account: Some(OpenKfId::new(account)),
+    }
+}
+
+fn opening(openid: &str, ticket: &Ticket) -> TicketRequest {
+    TicketRequest { openid: OpenId::new(openid), unionid: None, ticket: ticket.clone() }
+}
+
+/// The accounts in which a customer was told something.
+fn told_in(rig: &Rig, customer: &str) -> Vec<String> {
+    let said = rig.wecom.said().into_iter().filter(|reply| reply.customer.as_str() == customer);
+    said.map(|reply| reply.account.as_str().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whom_an_employee_binds_is_told_where_they_wrote_whichever_account_the_client_names() {
+    let mut rig = rig(STAFF).await;
+    rig.wecom.set_profile("wmA", "Ann", None);
+    rig.chat("wmA", "你好").await;
+    let code = rig.new_code("oA").await.code;
+    let outcome = rig.handles().staff_bind(typing(&code, "wkNobodys")).await.unwrap();
+    assert!(matches!(outcome, StaffBindOutcome::Bound(_)));
+    rig.settled().await;
+    assert_eq!(told_in(&rig, "wmA"), [ACCOUNT]);
+    rig.handles().unbind(OpenId::new("oA")).await.unwrap();
+    let card = StaffTicketRequest {
+        userid: UserId::new("s1"),
+        customer: ExternalUserId::new("wmA"),
+        account: Some(OpenKfId::new("wkNobodys")),
+    };
+    let issued = rig.handles().staff_ticket(card).await.unwrap();
+    rig.handles().redeem_ticket(opening("oB", &issued.ticket)).await.unwrap().unwrap();
+    rig.settled().await;
+    assert_eq!(told_in(&rig, "wmA"), [ACCOUNT; 2]);
+}
