@@ -5,7 +5,7 @@
 use super::{
     ledger::Ledger,
     reader::info,
-    records::{AuditBy, AuditKind, AuditRecord, CustomerRecord, Method, TicketRecord},
+    records::{AuditBy, AuditKind, AuditRecord, CodeRecord, CustomerRecord, Method, TicketRecord},
     rules::{Join, Known},
     store::{StoreError, TreeId},
     ways::{
@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    ids::{ExternalUserId, OpenId, OpenKfId, UnionId},
+    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, UnionId},
     messages::{
         IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketFacts,
         TicketRefusal, TicketRequest,
@@ -230,21 +230,35 @@ impl Ledger<'_> {
                 Ok(StaffBindOutcome::CodeInvalid)
             }
             Typing::AlreadyBound => Ok(StaffBindOutcome::AlreadyBound),
-            Typing::Conflict { code, mut record } => {
+            Typing::Conflict { code, record } => {
                 count(&self.desk.tally.rejected_codes, "reason", "conflict");
-                if !record.conflicts.contains(customer) {
-                    record.conflicts.push(customer.clone());
-                    self.overlay.put_code(&code, &record)?;
-                    self.audit_claim(AuditKind::Conflict, &record.openid, customer, None, by())?;
-                }
+                self.refuse_code(AuditKind::Conflict, request, &code, record)?;
                 Ok(StaffBindOutcome::Conflict)
             }
-            Typing::OtherPerson { openid } => {
+            Typing::OtherPerson { code, record } => {
                 count(&self.desk.tally.rejected_codes, "reason", "other_person");
-                self.audit_claim(AuditKind::OtherPerson, &openid, customer, None, by())?;
+                self.refuse_code(AuditKind::OtherPerson, request, &code, record)?;
                 Ok(StaffBindOutcome::OtherPerson)
             }
         }
+    }
+
+    /// Once per code and customer: an employee's client may ask as often as it likes.
+    fn refuse_code(
+        &mut self,
+        what: AuditKind,
+        request: &StaffBindRequest,
+        code: &BindCode,
+        mut record: CodeRecord,
+    ) -> Result<(), StoreError> {
+        let customer = &request.customer;
+        if record.conflicts.contains(customer) {
+            return Ok(());
+        }
+        record.conflicts.push(customer.clone());
+        self.overlay.put_code(code, &record)?;
+        let by = AuditBy::Staff(request.userid.clone());
+        self.audit_claim(what, &record.openid, customer, None, by)
     }
 
     pub(super) fn audit_claim(

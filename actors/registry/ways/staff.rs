@@ -40,7 +40,7 @@ pub(crate) enum Typing {
     /// One side is bound elsewhere.
     Conflict { code: BindCode, record: CodeRecord },
     /// Different people.
-    OtherPerson { openid: OpenId },
+    OtherPerson { code: BindCode, record: CodeRecord },
 }
 
 /// Judges what an employee has typed for a customer.
@@ -69,6 +69,6 @@ pub(crate) fn judge<K: Known>(
         Standing::Free { replaces } => Typing::Binds { code: code.clone(), openid, replaces },
         Standing::Same => Typing::AlreadyBound,
         Standing::Elsewhere { .. } => Typing::Conflict { code: code.clone(), record },
-        Standing::OtherPerson => Typing::OtherPerson { openid },
+        Standing::OtherPerson => Typing::OtherPerson { code: code.clone(), record },
     })
 }

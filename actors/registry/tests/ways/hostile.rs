@@ -2,8 +2,11 @@
 
 use super::{Ways, rig};
 use crate::{
-    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, UserId},
+    ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, UnionId, UserId},
     messages::{StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketRequest},
+    registry::records::{AuditKind, AuditRecord},
+    registry::store::TreeId,
+    registry::tests::records,
     testing::rig::{ACCOUNT, Rig},
 };
 
@@ -48,4 +51,22 @@ async fn whom_an_employee_binds_is_told_where_they_wrote_whichever_account_the_c
     rig.handles().redeem_ticket(opening("oB", &issued.ticket)).await.unwrap().unwrap();
     rig.settled().await;
     assert_eq!(told_in(&rig, "wmA"), [ACCOUNT; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_persons_code_that_is_typed_again_and_again_is_audited_once() {
+    let mut rig = rig(Ways { unionid: true, ..STAFF }).await;
+    rig.wecom.set_profile("wmA", "Ann", Some("u1"));
+    rig.handles().meet(OpenId::new("oB"), UnionId::new("u2")).await.unwrap();
+    let code = rig.new_code("oB").await.code;
+    for _ in 0..5 {
+        let outcome = rig.handles().staff_bind(typing(&code, ACCOUNT)).await.unwrap();
+        assert_eq!(outcome, StaffBindOutcome::OtherPerson);
+    }
+    rig.settled().await;
+    rig.down().await;
+    let audit: Vec<AuditRecord> =
+        records(&rig, TreeId::Audit).await.into_iter().map(|(_, record)| record).collect();
+    let kinds: Vec<_> = audit.iter().map(|record| record.what).collect();
+    assert_eq!(kinds, [AuditKind::OtherPerson]);
 }

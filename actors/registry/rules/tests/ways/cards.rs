@@ -171,8 +171,8 @@ fn differing_unionids_forbid_a_ticket_and_what_an_employee_types() {
     world.is_user("oA", "u1");
     world.is_person("wmA", "u2");
     assert_eq!(outcome(&world, &t, "oA", T + 1), Err(TicketRefusal::OtherPerson));
-    let other = Typing::OtherPerson { openid: OpenId::new("oA") };
-    assert_eq!(typing(&world, "482913", "wmA", T + 1), other);
+    let typed = typing(&world, "482913", "wmA", T + 1);
+    assert!(matches!(typed, Typing::OtherPerson { record, .. } if record.openid.as_str() == "oA"));
     world.policy.ways.unionid = false;
     assert_eq!(outcome(&world, &t, "oA", T + 1), Ok(vec![]));
 }
