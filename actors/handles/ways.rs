@@ -51,9 +51,12 @@ impl Handles {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let mut nickname = facts.nickname;
-        if nickname.is_none() {
-            nickname =
-                self.profile(&facts.customer).await.ok().flatten().and_then(|profile| profile.nickname);
+        if nickname.is_none()
+            && let Ok(Some(profile)) = self.profile(&facts.customer).await
+        {
+            nickname.clone_from(&profile.nickname);
+            // Or each look would ask WeCom; where it can't be kept, the next does.
+            let _ = self.write(|reply| RegistryMessage::SaveProfiles(vec![profile], reply)).await;
         }
         Ok(Ok(TicketView { nickname, expires_at: facts.expires_at }))
     }

@@ -70,3 +70,18 @@ async fn another_persons_code_that_is_typed_again_and_again_is_audited_once() {
     let kinds: Vec<_> = audit.iter().map(|record| record.what).collect();
     assert_eq!(kinds, [AuditKind::OtherPerson]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_is_looked_at_again_and_again_has_wecom_asked_once() {
+    let mut rig = rig(Ways { card: true, staff: false, ..STAFF }).await;
+    rig.wecom.set_profile("wmA", "Ann", None);
+    rig.chat("wmA", "你好").await;
+    let path = rig.wecom.card("wmA").unwrap();
+    let ticket = Ticket::new(path.split_once("?ticket=").unwrap().1);
+    let before = rig.wecom.profile_lookups().len();
+    for _ in 0..5 {
+        let view = rig.handles().look_at_ticket(opening("oA", &ticket)).await.unwrap().unwrap();
+        assert_eq!(view.nickname.as_deref(), Some("Ann"));
+    }
+    assert_eq!(rig.wecom.profile_lookups().len() - before, 1);
+}
