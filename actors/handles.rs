@@ -30,6 +30,7 @@ mod ways;
 pub use calls::CALLS_MAX;
 pub(crate) use calls::Calls;
 use calls::Question;
+pub(crate) use ways::Asking;
 pub use ways::StaffRefusal;
 
 /// How long the callback actor may take: WeCom waits five seconds.
@@ -101,6 +102,7 @@ pub(crate) struct Inside {
     pub(crate) instance_key: [u8; 32],
     pub(crate) is_stopping: watch::Receiver<bool>,
     pub(crate) calls: Calls,
+    pub(crate) asking: Asking,
     pub(crate) look: Look,
 }
 

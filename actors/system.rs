@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     callback::Callback,
-    handles::{Calls, Handles, Inside, Look},
+    handles::{Asking, Calls, Handles, Inside, Look},
     kf_sync::{KfSync, KfSyncOptions},
     messages::{KfSyncMessage, NotifierMessage, RegistryMessage},
     notifier::{Notifier, NotifierOptions},
@@ -121,6 +121,7 @@ impl System {
             instance_key,
             is_stopping,
             calls: Calls::default(),
+            asking: Asking::default(),
             look: Look::default(),
         }));
         Ok(Self { handles, root, registry, notifier, stopping, failed })

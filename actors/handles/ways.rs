@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::{Handles, Unavailable};
 use crate::{
     ids::{ExternalUserId, OpenId, UnionId},
@@ -16,6 +18,19 @@ use crate::{
 
 /// How long WeCom may take to tell who a customer is, before other guards decide.
 const PROFILE_WAIT: Duration = Duration::from_secs(3);
+
+/// Of the four questions of this kind that WeCom may have open, the outside has so many: whatever it is flooded with,
+/// pages find out in time who their customers are.
+const ASKED_AT_ONCE_MAX: usize = 2;
+
+/// The turns of those who ask WeCom for a customer.
+pub(crate) struct Asking(Semaphore);
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self(Semaphore::new(ASKED_AT_ONCE_MAX))
+    }
+}
 
 /// Why nothing is done about a customer whom an employee names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,9 +82,15 @@ impl Handles {
         let facts = self.write(|reply| RegistryMessage::LookAtTicket(look, reply)).await?;
         if let Ok(facts) = &facts
             && facts.wants_profile
-            && let Ok(Some(profile)) = self.profile(&facts.customer).await
         {
-            self.write(|reply| RegistryMessage::SaveProfiles(vec![profile], reply)).await?;
+            match self.profile(&facts.customer).await {
+                Ok(Some(profile)) => {
+                    self.write(|reply| RegistryMessage::SaveProfiles(vec![profile], reply)).await?;
+                }
+                // That WeCom was not even asked is no reason to do without its word: a flood could bring that about.
+                Err(StaffRefusal::Unavailable(unavailable)) => return Err(unavailable),
+                Ok(None) | Err(_) => {}
+            }
         }
         let openid = request.openid.clone();
         match self.write(|reply| RegistryMessage::RedeemTicket(request, reply)).await? {
@@ -128,8 +149,10 @@ impl Handles {
         Ok(())
     }
 
-    /// What WeCom tells of a customer within [`PROFILE_WAIT`]; `None` = it knows no such customer.
+    /// What WeCom tells of a customer within [`PROFILE_WAIT`], once it is our turn; `None` = it knows no such customer.
     async fn profile(&self, customer: &ExternalUserId) -> Result<Option<Profile>, StaffRefusal> {
+        let turn = tokio::time::timeout(PROFILE_WAIT, self.0.asking.0.acquire()).await;
+        let _turn = turn.ok().and_then(Result::ok).ok_or(Unavailable::Busy)?;
         let asked = self.0.wecom.profiles(vec![customer.clone()], false);
         match tokio::time::timeout(PROFILE_WAIT, asked).await {
             Ok(Ok(profiles)) => Ok(profiles.into_iter().find(|profile| profile.customer == *customer)),

@@ -2,12 +2,14 @@
 
 use super::{Ways, rig};
 use crate::{
+    handles::Unavailable,
     ids::{BindCode, ExternalUserId, OpenId, OpenKfId, Ticket, UnionId, UserId},
-    messages::{StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketRequest},
+    messages::{StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketRefusal, TicketRequest},
+    ports::CallError,
     registry::records::{AuditKind, AuditRecord},
     registry::store::TreeId,
     registry::tests::records,
-    testing::rig::{ACCOUNT, Rig},
+    testing::rig::{ACCOUNT, Rig, eventually},
 };
 
 const STAFF: Ways = Ways { link: false, card: false, unionid: false, window: false, staff: true };
@@ -84,4 +86,59 @@ async fn a_card_that_is_looked_at_again_and_again_has_wecom_asked_once() {
         assert_eq!(view.nickname.as_deref(), Some("Ann"));
     }
     assert_eq!(rig.wecom.profile_lookups().len() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_an_employees_asks_does_not_take_all_of_wecoms_seats() {
+    let rig = rig(STAFF).await;
+    rig.wecom.set_profile("wmA", "Ann", None);
+    rig.wecom.hold_profiles(true);
+    let asks: Vec<_> = (0..20)
+        .map(|_| {
+            let handles = rig.handles();
+            tokio::spawn(async move { handles.staff_customer(ExternalUserId::new("wmA")).await })
+        })
+        .collect();
+    eventually("some ask", async || !rig.wecom.profile_lookups().is_empty()).await;
+    for _ in 0..50 {
+        rig.breathe().await;
+    }
+    assert_eq!(rig.wecom.profile_lookups().len(), 2, "of the four that may be open");
+    rig.wecom.hold_profiles(false);
+    for ask in asks {
+        assert!(ask.await.unwrap().is_ok(), "each has its turn");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_does_not_bind_unasked_because_others_keep_us_from_asking() {
+    let mut rig = rig(Ways { card: true, unionid: true, ..STAFF }).await;
+    rig.wecom.script_profiles([CallError::Unreachable("test".to_owned())]);
+    rig.chat("wmA", "你好").await;
+    let path = rig.wecom.card("wmA").unwrap();
+    let ticket = Ticket::new(path.split_once("?ticket=").unwrap().1);
+    rig.wecom.set_profile("wmA", "Ann", Some("u1"));
+    rig.wecom.hold_profiles(true);
+    let flood = async || {
+        for _ in 0..2 {
+            let handles = rig.handles();
+            drop(tokio::spawn(async move { handles.staff_customer(ExternalUserId::new("wmA")).await }));
+        }
+        rig.pass_ms(500).await;
+    };
+    // The first two have their turn until 3 s, the next two from then on, and the card would wait until 4 s.
+    flood().await;
+    flood().await;
+    let handles = rig.handles();
+    let opened = TicketRequest { unionid: Some(UnionId::new("u2")), ..opening("oB", &ticket) };
+    let redeemed = tokio::spawn(async move { handles.redeem_ticket(opened).await });
+    rig.breathe().await;
+    rig.pass_ms(2_000).await;
+    rig.pass_ms(1_100).await;
+    assert_eq!(redeemed.await.unwrap(), Err(Unavailable::Busy));
+    assert_eq!(rig.bound_to("oB").await, None);
+    rig.wecom.hold_profiles(false);
+    rig.breathe().await;
+    let opened = TicketRequest { unionid: Some(UnionId::new("u2")), ..opening("oB", &ticket) };
+    assert_eq!(rig.handles().redeem_ticket(opened).await.unwrap(), Err(TicketRefusal::OtherPerson));
 }
