@@ -43,7 +43,10 @@ impl Ledger<'_> {
             }
             let wants_entry = ways.link && !is_bound && wrote_at.is_some_and(|at| at < links_until);
             let person = self.overlay.person(customer)?;
-            let is_due = person.asked_at == Timestamp(0) || now >= person.asked_at.plus(ASK_AGAIN_AFTER_S);
+            // A moment that has not come yet was told by a wrong clock.
+            let is_due = person.asked_at == Timestamp(0)
+                || now >= person.asked_at.plus(ASK_AGAIN_AFTER_S)
+                || now < person.asked_at;
             let wants_unionid = ways.unionid && person.unionid.is_none() && is_due;
             if wants_entry || wants_unionid {
                 wanted.customers.push(customer.clone());

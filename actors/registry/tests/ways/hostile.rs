@@ -142,3 +142,19 @@ async fn a_card_does_not_bind_unasked_because_others_keep_us_from_asking() {
     let opened = TicketRequest { unionid: Some(UnionId::new("u2")), ..opening("oB", &ticket) };
     assert_eq!(rig.handles().redeem_ticket(opened).await.unwrap(), Err(TicketRefusal::OtherPerson));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_asked_about_while_our_clock_was_ahead_is_asked_about_again() {
+    let mut rig = rig(Ways { unionid: true, staff: false, ..STAFF }).await;
+    let began = rig.now();
+    rig.wecom.set_profile("wmA", "Ann", None);
+    rig.clock.advance(365 * 24 * 3600);
+    rig.chat("wmA", "你好").await;
+    rig.clock.set(began.0);
+    rig.wecom.set_profile("wmA", "Ann", Some("u1"));
+    rig.handles().meet(OpenId::new("oB"), UnionId::new("u2")).await.unwrap();
+    let code = rig.new_code("oB").await;
+    rig.chat("wmA", code.code.as_str()).await;
+    assert_eq!(rig.bound_to("oB").await, None, "different people");
+    assert_eq!(rig.heard("wmA"), ["other person"]);
+}
