@@ -177,6 +177,14 @@ impl Ledger<'_> {
         let mut person = self.overlay.person(&binding.customer)?;
         person.epoch += 1;
         person.questions.clear();
+        // The binding may be of a time when nothing else was kept of them, and is all that tells who they are.
+        if self.desk.policy.ways.unionid
+            && person.unionid.is_none()
+            && let Some(unionid) = &binding.unionid
+        {
+            self.name_customer(&binding.customer, None, unionid)?;
+            person.unionid = Some(unionid.clone());
+        }
         if !person.parted.contains(openid) {
             person.parted.push(openid.clone());
             if person.parted.len() > PARTED_MAX {

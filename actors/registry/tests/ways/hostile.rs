@@ -158,3 +158,21 @@ async fn whoever_was_asked_about_while_our_clock_was_ahead_is_asked_about_again(
     assert_eq!(rig.bound_to("oB").await, None, "different people");
     assert_eq!(rig.heard("wmA"), ["other person"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_undoes_and_types_a_strangers_code_at_once_is_still_who_they_were() {
+    let mut rig = rig(Ways { staff: false, ..STAFF }).await;
+    rig.wecom.set_profile("wmA", "Ann", Some("u1"));
+    rig.bind("oA", "wmA").await;
+    assert_eq!(rig.binding("oA").await.unwrap().unionid, Some(UnionId::new("u1")));
+    rig.restart_with(|setup| setup.policy.ways.unionid = true).await;
+    rig.handles().meet(OpenId::new("oB"), UnionId::new("u2")).await.unwrap();
+    let code = rig.new_code("oB").await;
+    rig.clock.advance(10);
+    let now = rig.now();
+    rig.says("wmA", "解绑", now);
+    rig.chat("wmA", code.code.as_str()).await;
+    assert_eq!(rig.bound_to("oA").await, None);
+    assert_eq!(rig.bound_to("oB").await, None, "different people");
+    assert_eq!(rig.heard("wmA").last().unwrap(), "other person");
+}
