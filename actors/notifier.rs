@@ -6,7 +6,7 @@
 //! what knows no repeat is marked before it is tried. What to do was decided before; this only does it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -27,9 +27,11 @@ use crate::{
 
 mod attempt;
 mod moving;
+mod queue;
 
 use attempt::{Outside, look_up, notify, say};
 use moving::{Turns, hand_over};
+use queue::Queue;
 
 /// Answers on their way at once: WeCom allows about five calls of one API.
 const SENDS_MAX: usize = 4;
@@ -79,15 +81,6 @@ pub(crate) struct NotifierState {
     paused_until: Option<Instant>,
     alarm: Alarm,
     draining: Option<RpcReplyPort<()>>,
-}
-
-/// What one customer is still to hear, in order.
-#[derive(Default)]
-struct Queue {
-    entries: VecDeque<OutboxEntry>,
-    is_sending: bool,
-    failures: u32,
-    due_at: Option<Instant>,
 }
 
 /// Entries that are done beside the chats: names that are wanted, subscribe messages.
@@ -145,7 +138,7 @@ impl Actor for Notifier {
         let now = Instant::now();
         match message {
             NotifierMessage::OutboxGrew => state.may_have_more = true,
-            NotifierMessage::Loaded(entries) => state.loaded(entries),
+            NotifierMessage::Loaded(entries) => state.loaded(entries)?,
             NotifierMessage::Sent { customer, attempt } => state.sent(&customer, attempt, now)?,
             NotifierMessage::Notified { seq, attempt } => state.notified(seq, attempt, now)?,
             NotifierMessage::LookedUp { seqs, attempt } => state.looked_up(seqs, attempt, now)?,
@@ -174,12 +167,13 @@ impl NotifierState {
             + self.queues.values().map(|queue| queue.entries.len()).sum::<usize>()
     }
 
-    fn loaded(&mut self, entries: Option<Vec<OutboxEntry>>) {
+    fn loaded(&mut self, entries: Option<Vec<OutboxEntry>>) -> Result<(), ActorProcessingErr> {
         self.is_loading = false;
         let Some(entries) = entries else {
             self.may_have_more = true;
-            return;
+            return Ok(());
         };
+        let mut done = Vec::new();
         self.may_have_more |= entries.len() == LOAD_MAX;
         for entry in entries {
             self.from = self.from.max(entry.seq + 1);
@@ -195,7 +189,13 @@ impl NotifierState {
                     continue;
                 }
             };
-            self.queues.entry(customer).or_default().entries.push_back(entry);
+            let replaced = self.queues.entry(customer).or_default().push(entry);
+            done.extend(replaced.map(|seq| (seq, Settlement::Done)));
+        }
+        if done.is_empty() {
+            Ok(())
+        } else {
+            Ok(self.outside.registry.cast(RegistryMessage::Settle(done))?)
         }
     }
 
@@ -302,9 +302,7 @@ impl NotifierState {
             Attempt::GivenUp(result) => (result, Settlement::NotDone),
             Attempt::Unknown => ("unknown", Settlement::NotDone),
             Attempt::Later(error) if age_s < GIVE_UP_AFTER_S => {
-                queue.failures += 1;
-                let wait = RETRY.wait(queue.failures, self.entropy.as_ref());
-                queue.due_at = Some(now + wait);
+                queue.put_off(now, self.entropy.as_ref());
                 if let CallError::Throttled { wait, .. } = &error {
                     self.paused_until = self.paused_until.max(Some(now + *wait));
                 }

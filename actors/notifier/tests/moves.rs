@@ -1,7 +1,7 @@
 //! Hand-over: from which states, to whom, after refusals and crashes, and what is left unsaid for its sake.
 
 use super::{
-    crash, is, refused, replies,
+    crash, is, refused, replies, unreachable,
     ways::{look, tap, with},
 };
 use crate::{
@@ -179,4 +179,48 @@ async fn answers_to_wrong_codes_name_the_word_only_where_a_person_can_be_had() {
     let mut rig = handing(Handover::None).await;
     rig.chat("wmA", "999999").await;
     assert_eq!(rig.heard("wmA"), ["wrong 999 999"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_can_not_be_made_for_now_holds_up_no_answer() {
+    let mut rig = handing(Handover::Pool).await;
+    rig.wecom.script_transfers((0..8).map(|_| Err(unreachable())));
+    rig.says("wmA", "你好", rig.now());
+    rig.nudge().await;
+    rig.decided().await;
+    rig.pass(20).await;
+    assert!((2..8).contains(&rig.wecom.transfers().len()), "it is tried again");
+    let code = rig.new_code("oA").await;
+    rig.says("wmA", code.code.as_str(), rig.now());
+    rig.nudge().await;
+    rig.decided().await;
+    rig.breathe().await;
+    assert_eq!(rig.heard("wmA").len(), 1);
+    rig.pass(600).await;
+    assert_eq!(rig.wecom.transfers().len(), 9);
+    assert!(rig.outbox().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_asks_for_a_person_again_and_again_holds_up_nobody_elses_answer() {
+    let mut rig = handing(Handover::Pool).await;
+    rig.wecom.hold_transfers(true);
+    for _ in 0..4_200 {
+        rig.says("wmX", "人工", rig.now());
+    }
+    rig.nudge().await;
+    rig.decided().await;
+    let code = rig.new_code("oA").await;
+    rig.says("wmA", code.code.as_str(), rig.now());
+    rig.nudge().await;
+    rig.decided().await;
+    for _ in 0..100 {
+        rig.breathe().await;
+    }
+    assert_eq!(rig.heard("wmA").len(), 1);
+    assert_eq!(rig.wecom.sessions_asked(), 1);
+    assert_eq!(rig.outbox().await.len(), 2, "one move is under way, and one is wanted");
+    rig.wecom.hold_transfers(false);
+    rig.settled().await;
+    assert_eq!((rig.wecom.transfers().len(), rig.wecom.sessions_asked()), (1, 2));
 }
