@@ -7,7 +7,7 @@ use crate::{
     ids::{ExternalUserId, OpenId, OpenKfId, Timestamp},
     ports::{KfContent, MessageKind},
     registry::{
-        records::{Intent, Subject, WindowRecord},
+        records::{CustomerPerson, Intent, Subject, WindowRecord},
         rules::{
             ANSWER_AGE_S_MAX, Ask, Case, EARLY_S, Effect, Known,
             joining::{Standing, standing},
@@ -18,6 +18,10 @@ use crate::{
 /// So many intents and so many arrivals are kept for an account; of more, the oldest are forgotten, and the time
 /// before that counts as unknown.
 const KEPT_MAX: usize = 256;
+
+/// A no to one intent of a user is a no to all that the user opens within so long: otherwise whoever opens one after the
+/// other could have a customer asked until they give in. Seconds.
+const NO_LASTS_S: u64 = 24 * 3600;
 
 /// An unbound customer enters or writes.
 pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
@@ -46,7 +50,7 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
     })?;
     if case.acted
         || is_asked
-        || case.has_declined(&subject)
+        || has_declined(&case.person, intent, sent)
         || sent < case.record.undone_at
         || !record.is_alone(intent, case.customer, sent)
         || is_over(case.known, intent)?
@@ -60,6 +64,14 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
         case.ask(openid, Ask { subject, until: intent.expires_at, again: None });
     }
     Ok(())
+}
+
+/// Whether the customer has said no to this user lately.
+fn has_declined(person: &CustomerPerson, intent: &Intent, sent: Timestamp) -> bool {
+    person.declined.iter().any(|(declined, until)| {
+        matches!(declined, Subject::Window(openid, _) if *openid == intent.openid)
+            && sent < until.plus(NO_LASTS_S)
+    })
 }
 
 /// Whether the intent that a question asks for still stands alone, up to a tap that is sent then.

@@ -176,3 +176,23 @@ async fn whoever_undoes_and_types_a_strangers_code_at_once_is_still_who_they_wer
     assert_eq!(rig.bound_to("oB").await, None, "different people");
     assert_eq!(rig.heard("wmA").last().unwrap(), "other person");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_said_no_to_an_announced_user_is_not_asked_about_them_again_and_again() {
+    let mut rig = rig(Ways { window: true, staff: false, ..STAFF }).await;
+    let openid = OpenId::new("oA");
+    for _ in 0..3 {
+        rig.handles().open_intent(openid.clone(), None).await.unwrap();
+        rig.clock.advance(2);
+        rig.chat("wmV", "你好").await;
+        if let Some((_, no)) = rig.wecom.question("wmV") {
+            rig.wecom.taps(ACCOUNT, "wmV", &no, rig.now());
+            rig.nudge().await;
+            rig.settled().await;
+        }
+        rig.handles().unbind(openid.clone()).await.unwrap();
+        rig.clock.advance(2);
+    }
+    let asked = rig.heard("wmV").iter().filter(|text| text.starts_with("confirm")).count();
+    assert_eq!(asked, 1, "{:?}", rig.heard("wmV"));
+}
