@@ -140,7 +140,7 @@ fn of_call(call: &CallRecord) -> (&'static str, Value) {
     });
     let kind = match call.api {
         Api::SyncMsg => "pull",
-        Api::SendMsg => "answer",
+        Api::SendMsg | Api::SendMsgOnEvent => "answer",
         _ => "call",
     };
     if let (Api::SyncMsg, Some(fields)) = (call.api, fields.as_object_mut()) {

@@ -47,6 +47,7 @@ played('link: the chat asks, a tap binds, and nothing is typed', async (phones) 
   await phones.getCode();
   await phones.tap('打开客服会话');
   await phones.hears('确认绑定');
+  await phones.reads('#rows .row-answer .text', '请不要确认');
   await phones.picture('way-link-1-question');
   await chatTaps(phones, '确认绑定');
   await phones.sees('绑定成功');
