@@ -404,7 +404,7 @@ played(
     await phones.picture('demo-ended');
     const again = await startDemo(new URL(phones.url).port);
     try {
-      await phones.reads('#verdict', '还没有消息。');
+      await phones.reads('#verdict', '客户还没有发消息。');
       assert.equal(await page.$$eval('.said', (all) => all.length), 0);
       await phones.says(await phones.getCode());
       await phones.sees('绑定成功');

@@ -87,7 +87,7 @@ export class Sums {
 
   verdict() {
     const [waiting, answers] = [this.waiting(), this.answersWaiting()];
-    if (this.said.size === 0) return '还没有消息。';
+    if (this.said.size === 0) return '客户还没有发消息。';
     if (!this.open()) return '全部处理完，没有丢失。';
     const what = waiting > 0 ? `${waiting} 条消息` : `${answers} 条应答`;
     if (this.down) return `企业微信断网，${what}在等；恢复后补上。`;

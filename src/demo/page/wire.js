@@ -90,7 +90,7 @@ const LINES = {
     kind: '消息',
     from: isStaffs(event) ? '客服人员' : (event.customer ?? '客户'),
     to: WECOM,
-    text: event.event ? (EVENTS[event.event] ?? event.event) : event.text ? `“${event.text}”` : '不是文字的消息',
+    text: event.event ? (EVENTS[event.event] ?? event.event) : event.text ? `“${event.text}”` : isStaffs(event) ? '小程序卡片' : '不是文字的消息',
     result: '',
     tone: '',
   }),
