@@ -362,7 +362,9 @@ impl<K: Known> Case<'_, K> {
         if new_person != *person {
             effects.insert(0, Effect::Person(Box::new(new_person)));
         }
-        let remember = acted || !effects.is_empty();
+        // Who was where, and when, is the same if it is noted twice; ordinary talk leaves nothing else behind.
+        let is_note = |effect: &Effect| matches!(effect, Effect::Window(_) | Effect::Person(_));
+        let remember = acted || !effects.iter().all(is_note);
         Verdict { effects, remember }
     }
 }

@@ -39,6 +39,7 @@ mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
 mod stopping; // an orderly stop
 mod support; // the service, the simulator, the client, waiting
 mod ways_card; // a card in the chat, and whoever opens it
+mod ways_crash; // kills between the steps of a way
 mod ways_handover; // talk that reaches a person
 mod ways_link; // the ticket in the kf link
 mod ways_questions; // asking before a typed code binds; the subscribe message

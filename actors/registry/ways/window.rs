@@ -34,6 +34,14 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
     }
     let (account, sent) = (&case.message.account, case.sent());
     let mut record = case.known.window(account)?;
+    if case.circumstances.now.since(sent) > kept_s(case.policy().window_s) {
+        // Too old to be asked; that somebody came then is all that can still matter.
+        if record.complete_since <= sent {
+            record.complete_since = sent.plus(1);
+            case.effects.insert(0, Effect::Window(Box::new(record)));
+        }
+        return Ok(());
+    }
     record.forget(case.circumstances.now, case.policy().window_s);
     record.arrive(case.customer, sent);
     let candidates: Vec<Intent> = record.open_at(sent).cloned().collect();
@@ -64,6 +72,11 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
         case.ask(openid, Ask { subject, until: intent.expires_at, again: None });
     }
     Ok(())
+}
+
+/// For so long an intent and an arrival may mean something to a message that is read late. Seconds.
+fn kept_s(window_s: u64) -> u64 {
+    window_s + EARLY_S + ANSWER_AGE_S_MAX
 }
 
 /// Whether the customer has said no to this user lately.
@@ -189,7 +202,7 @@ impl WindowRecord {
 
     /// Forgets what no message can mean any more that would still be answered.
     pub(crate) fn forget(&mut self, now: Timestamp, window_s: u64) {
-        let kept_s = window_s + EARLY_S + ANSWER_AGE_S_MAX;
+        let kept_s = kept_s(window_s);
         // A tap may still come for what is forgotten, as late as it likes: what is not known counts as against it.
         for intent in &self.intents {
             if now >= intent.expires_at.plus(kept_s) {
