@@ -215,18 +215,19 @@ fn may_bind(shared: &Shared, userid: &UserId) -> Result<(), ApiError> {
 
 /// What can't be anybody's id is nobody's: WeCom is not asked.
 fn customer_of(id: &str) -> Result<ExternalUserId, ApiError> {
-    if (1..=ID_BYTES_MAX).contains(&id.len()) {
-        Ok(ExternalUserId::new(id))
-    } else {
-        Err(ApiError::Way(WayRefusal::CustomerUnknown))
-    }
+    if is_id(id) { Ok(ExternalUserId::new(id)) } else { Err(ApiError::Way(WayRefusal::CustomerUnknown)) }
+}
+
+/// Whether it can be an id: they are visible ASCII, and end up in log lines and keys.
+fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn account_of(open_kfid: Option<String>) -> Result<Option<OpenKfId>, ApiError> {
     const BAD: ApiError =
         ApiError::BadRequest("open_kfid is an account's id; leave it out if it isn't known.");
     match open_kfid {
-        Some(id) if !(1..=ID_BYTES_MAX).contains(&id.len()) => Err(BAD),
+        Some(id) if !is_id(&id) => Err(BAD),
         id => Ok(id.map(OpenKfId::new)),
     }
 }

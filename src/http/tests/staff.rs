@@ -56,8 +56,16 @@ async fn a_card_is_made_for_a_customer_whom_wecom_knows() {
     for customer in ["", "wmC", &"w".repeat(129)] {
         assert_eq!(make(json!({"external_userid": customer})).await.summary(), "404 customer-unknown");
     }
-    let long = json!({"external_userid": "wmA", "open_kfid": "w".repeat(129)});
-    assert_eq!(make(long).await.summary(), "400 bad-request");
+    for account in ["", &"w".repeat(129), "wk1\n2026-11-25T00:00:00Z ERROR kfbind", "wk 1", "账号", "wk\u{0}"]
+    {
+        let odd = json!({"external_userid": "wmA", "open_kfid": account});
+        assert_eq!(make(odd).await.summary(), "400 bad-request", "{account:?}");
+    }
+    let asked = site.wecom_lookups().len();
+    for customer in ["wm\nA", "wm A", "\u{0}s1", "客户"] {
+        assert_eq!(make(json!({"external_userid": customer})).await.summary(), "404 customer-unknown");
+    }
+    assert_eq!(site.wecom_lookups().len(), asked, "WeCom is not asked about what is no id");
 }
 
 #[tokio::test]
