@@ -126,7 +126,11 @@ impl Ledger<'_> {
         let mut person = self.overlay.person(occasion.customer)?;
         person.questions.push(id);
         if person.questions.len() > QUESTIONS_MAX {
-            person.questions.remove(0);
+            let oldest = person.questions.remove(0);
+            if let Some(mut question) = self.overlay.question(oldest)? {
+                question.answered = true;
+                self.overlay.put_question(oldest, &question)?;
+            }
         }
         let question = QuestionRecord {
             customer: occasion.customer.clone(),

@@ -122,8 +122,15 @@ async fn a_card_does_not_bind_unasked_because_others_keep_us_from_asking() {
     let flood = async || {
         for _ in 0..2 {
             let handles = rig.handles();
-            drop(tokio::spawn(async move { handles.staff_customer(ExternalUserId::new("wmA")).await }));
+            // What asks WeCom before anything else, so that it has its place in the queue as soon as it runs.
+            let card = StaffTicketRequest {
+                userid: UserId::new("staff1"),
+                customer: ExternalUserId::new("wmA"),
+                account: None,
+            };
+            drop(tokio::spawn(async move { handles.staff_ticket(card).await }));
         }
+        tokio::task::yield_now().await;
         rig.pass_ms(500).await;
     };
     // The first two have their turn until 3 s, the next two from then on, and the card would wait until 4 s.
@@ -195,4 +202,20 @@ async fn whoever_has_said_no_to_an_announced_user_is_not_asked_about_them_again_
     }
     let asked = rig.heard("wmV").iter().filter(|text| text.starts_with("confirm")).count();
     assert_eq!(asked, 1, "{:?}", rig.heard("wmV"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_more_questions_than_may_be_open_the_oldest_is_dead() {
+    let mut rig = Rig::start_with(|setup| setup.policy.confirm_code = true, &[ACCOUNT]).await;
+    let first = rig.new_code("o0").await;
+    rig.chat("wmA", first.code.as_str()).await;
+    let (yes, _) = rig.wecom.question("wmA").unwrap();
+    for number in 1..=8 {
+        let code = rig.new_code(&format!("o{number}")).await;
+        rig.chat("wmA", code.code.as_str()).await;
+    }
+    rig.wecom.taps(ACCOUNT, "wmA", &yes, rig.now());
+    rig.nudge().await;
+    rig.settled().await;
+    assert_eq!(rig.bound_to("o0").await, None);
 }
