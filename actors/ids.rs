@@ -7,10 +7,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A type that is a text and nothing else.
+macro_rules! text {
+    ($(#[$attribute:meta])* $name:ident) => {
+        $(#[$attribute])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -26,10 +27,30 @@ macro_rules! text_id {
                 &self.0
             }
         }
+    };
+}
+
+/// One that everybody may see.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text! { $(#[$doc])* #[derive(Debug)] $name }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+/// One that opens something: only its length is shown.
+macro_rules! hidden_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        text! { $(#[$doc])* $name }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({} bytes)", stringify!($name), self.0.len())
             }
         }
     };
@@ -68,57 +89,16 @@ text_id! {
     ReplyId
 }
 
-/// The bind token that the user types into the chat, in its stored form: digits; upper-case letters and digits;
-/// or lower-case words joined by hyphens. Whoever reads one could bind somebody, so `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct BindCode(String);
-
-impl BindCode {
-    /// Takes the stored form as it is.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The stored form.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+text! {
+    /// The bind token that the user types into the chat, in its stored form: digits; upper-case letters and digits;
+    /// or lower-case words joined by hyphens. Whoever reads one could bind somebody, so `Debug` hides it.
+    BindCode
 }
 
 impl fmt::Debug for BindCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BindCode({} characters)", self.0.len())
     }
-}
-
-macro_rules! hidden_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
-
-        impl $name {
-            /// Takes the text as it is.
-            pub fn new(text: impl Into<String>) -> Self {
-                Self(text.into())
-            }
-
-            /// The text, to the letter.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({} bytes)", stringify!($name), self.0.len())
-            }
-        }
-    };
 }
 
 hidden_id! {

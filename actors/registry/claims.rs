@@ -35,7 +35,7 @@ impl Ledger<'_> {
         }
         let record = match self.judge_ticket(request)? {
             Redeeming::Binds { record, .. } => record,
-            Redeeming::Done(_) => return Ok(Err(TicketRefusal::AlreadyBound)),
+            Redeeming::Done => return Ok(Err(TicketRefusal::AlreadyBound)),
             Redeeming::Refused { refusal, .. } => return Ok(Err(refusal)),
         };
         let person = self.overlay.person(&record.customer)?;
@@ -58,7 +58,7 @@ impl Ledger<'_> {
         let (openid, ticket) = (&request.openid, &request.ticket);
         let (mut record, replaces) = match self.judge_ticket(request)? {
             Redeeming::Binds { record, replaces } => (record, replaces),
-            Redeeming::Done(_) => return Ok(Ok(())),
+            Redeeming::Done => return Ok(Ok(())),
             Redeeming::Refused { refusal, record } => {
                 if let Some(record) = record {
                     self.refuse_ticket(request, refusal, record)?;

@@ -42,7 +42,7 @@ pub(crate) enum Redeeming {
     /// Bind, once these have given way.
     Binds { record: TicketRecord, replaces: Vec<OpenId> },
     /// It has bound this very user, who asks again.
-    Done(TicketRecord),
+    Done,
     /// Nothing.
     Refused {
         refusal: TicketRefusal,
@@ -70,7 +70,7 @@ pub(crate) fn redeem<K: Known>(
     };
     let is_pair = known.binding(openid)?.is_some_and(|binding| binding.customer == record.customer);
     if record.used_by.as_ref() == Some(openid) && is_pair {
-        return Ok(Redeeming::Done(record));
+        return Ok(Redeeming::Done);
     }
     if record.used_by.is_some() || now >= record.expires_at {
         return Ok(refused(TicketRefusal::Invalid));

@@ -98,7 +98,7 @@ fn ticket(world: &mut World, method: Method) -> Ticket {
 fn outcome(world: &World, ticket: &Ticket, openid: &str, now: u64) -> Result<Vec<String>, TicketRefusal> {
     match redeem(world, &world.policy, ticket, &OpenId::new(openid), Timestamp(now)).unwrap() {
         Redeeming::Binds { replaces, .. } => Ok(replaces.iter().map(|o| o.as_str().to_owned()).collect()),
-        Redeeming::Done(_) => Ok(vec!["done".to_owned()]),
+        Redeeming::Done => Ok(vec!["done".to_owned()]),
         Redeeming::Refused { refusal, .. } => Err(refusal),
     }
 }
