@@ -45,6 +45,7 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
     };
     let Some(ticket) = ticket else { return Ok(()) };
     let Some((code, record)) = case.known.code_of_link(ticket)? else { return Ok(()) };
+    case.held_code = true;
     let subject = Subject::Link(code.clone());
     // An unknown, dead or used ticket is never answered or counted; nor is it one that this message is too early to
     // mean, and the next may.
