@@ -45,13 +45,13 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
     };
     let Some(ticket) = ticket else { return Ok(()) };
     let Some((code, record)) = case.known.code_of_link(ticket)? else { return Ok(()) };
-    case.held_code = true;
     let subject = Subject::Link(code.clone());
     // An unknown, dead or used ticket is never answered or counted; nor is it one that this message is too early to
     // mean, and the next may.
     if !is_live(case.known, &record, &case.record, case.sent())? || case.has_declined(&subject) {
         return Ok(());
     }
+    case.held_code = true;
     let (openid, sent) = (record.openid.clone(), case.sent());
     let standing = standing(case.known, case.policy(), &openid, case.customer, sent)?;
     let is_same_person = case.policy().ways.unionid
