@@ -21,6 +21,7 @@ mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
 #[path = "../campaigns/connections.rs"]
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
+mod dashboards; // the metrics that deploy/ names
 mod demo; // the two-phone page's server
 mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod hostile; // bytes that nobody should send: floods, garbage, bodies without an end
