@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::Context as _;
 
-use super::online::{self, Findings};
+use super::online;
 use crate::config::{Config, ConfigFile, Environment};
 
 /// Prints what it finds; 1 where anything is wrong.
@@ -12,7 +12,7 @@ pub(super) fn run(
     file: &ConfigFile,
     online: bool,
     environment: &Environment,
-    out: &mut impl Write,
+    (out, is_coloured): (&mut impl Write, bool),
 ) -> anyhow::Result<ExitCode> {
     let loaded = match Config::load(file, environment) {
         Ok(loaded) => loaded,
@@ -32,19 +32,8 @@ pub(super) fn run(
         .enable_all()
         .build()
         .context("could not start the runtime that makes the calls")?;
-    let listed = runtime.block_on(online::ask(&loaded.config))?;
-    report(&online::judge(&loaded.config, listed), out)
-}
-
-fn report(findings: &Findings, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    writeln!(out)?;
-    for line in &findings.lines {
-        writeln!(out, "# {line}")?;
-    }
-    for problem in &findings.problems {
-        writeln!(out, "{problem}")?;
-    }
-    Ok(if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_fine = runtime.block_on(online::walk(&loaded.config, out, is_coloured))?;
+    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[cfg(test)]
@@ -56,7 +45,8 @@ mod tests {
         file.write_all(toml.as_bytes()).unwrap();
         let environment = Environment::new(variables.iter().copied());
         let mut out = Vec::new();
-        let code = run(&ConfigFile::Named(file.path().to_owned()), false, &environment, &mut out).unwrap();
+        let code =
+            run(&ConfigFile::Named(file.path().to_owned()), false, &environment, (&mut out, false)).unwrap();
         (String::from_utf8(out).unwrap(), code)
     }
 
