@@ -17,10 +17,16 @@
 
 use ractor::RpcReplyPort;
 
+mod admin;
 mod pages;
 mod views;
 mod ways;
+mod webhooks;
 
+pub use admin::{
+    AdminBindOutcome, AdminBindRequest, AuditEvent, DayStats, EventPage, EventsFrom, Introduction, Person,
+    Stats,
+};
 pub use pages::{CursorState, Learned, OnPage, PageCommit, Wanted};
 pub use views::{
     ArchiveRecord, BindingInfo, BindingPage, BindingQuery, BindingStatus, BindingView, KfLink, PendingCode,
@@ -28,6 +34,9 @@ pub use views::{
 pub use ways::{
     IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffCustomer, StaffTicketRequest,
     TicketFacts, TicketOutcome, TicketRefusal, TicketRequest, TicketView,
+};
+pub use webhooks::{
+    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEntry, WebhookFate, WebhookKind, WebhooksMessage,
 };
 
 use crate::{
@@ -161,6 +170,30 @@ pub enum RegistryMessage {
     MakeTicket(StaffTicketRequest, RpcReplyPort<Result<IssuedTicket, Refusal>>),
     /// Bind by a code that an employee typed.
     BindForStaff(StaffBindRequest, RpcReplyPort<Result<StaffBindOutcome, Refusal>>),
+    /// The back end has logged this user in.
+    Introduce(Introduction, RpcReplyPort<Result<(), Refusal>>),
+    /// The back end binds two.
+    BindForAdmin(AdminBindRequest, RpcReplyPort<Result<AdminBindOutcome, Refusal>>),
+    /// Keep nothing of this person; whether anything was kept. Answered when nothing is left, after a pass over all
+    /// that may name them.
+    Erase(Person, RpcReplyPort<Result<bool, Refusal>>),
+    /// Counts of so many days.
+    Stats(usize, RpcReplyPort<Stats>),
+    /// The events for the business back end from this one on, oldest first.
+    Webhooks {
+        /// The first sequence number wanted.
+        from: u64,
+        /// At most so many.
+        limit: usize,
+        /// The events.
+        reply: RpcReplyPort<Vec<WebhookEntry>>,
+    },
+    /// These events are done with, and how they ended.
+    SettleWebhooks(Vec<(u64, WebhookFate)>),
+    /// Tell this actor whenever more events wait.
+    SubscribeWebhooks(ractor::ActorRef<WebhooksMessage>),
+    /// Send the dead letter with this id again; whether there is one.
+    Resend(String, RpcReplyPort<Result<bool, Refusal>>),
     /// Which of the customers on a page WeCom should be asked about before it is decided.
     Wanting(Vec<OnPage>, RpcReplyPort<Wanted>),
     /// Decide a page's messages, and keep effects, answers and cursor together.

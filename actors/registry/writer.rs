@@ -19,9 +19,10 @@ use ractor::{ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use super::{
-    META_RATION,
+    META_RATION, announcing,
     archive::Exports,
     changes::Changes,
+    erasure::Scrubber,
     ledger::{Desk, Ledger},
     overlay::Overlay,
     page::PageNote,
@@ -34,7 +35,7 @@ use crate::{
     ids::{OpenId, Timestamp},
     messages::{
         CursorState, HandOver, NotifierMessage, Notify, OutboxEntry, OutboxTask, Refusal, RegistryMessage,
-        Say, Settlement, Welcome,
+        Say, Settlement, WebhookFate, WebhooksMessage, Welcome,
     },
     ports::{Clock, MenuItem, Notice, Reply, Words},
 };
@@ -54,11 +55,15 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) desk: Desk,
     pub(crate) sweeper: Sweeper,
+    pub(crate) scrubber: Scrubber,
     pub(crate) exports: Exports,
     pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
+    pub(crate) webhooks: Option<ActorRef<WebhooksMessage>>,
     pub(crate) room_checked_at: Option<Instant>,
     /// Outbox entries that are done with, but could not be struck because the disk was full.
     pub(crate) unsettled: Vec<(u64, Settlement)>,
+    /// The same of webhooks.
+    pub(crate) unsettled_webhooks: Vec<(u64, WebhookFate)>,
 }
 
 /// Something to be told once the batch is on the disk.
@@ -68,8 +73,19 @@ impl Writer {
     /// Works until all senders are gone, or the store fails.
     pub(crate) fn run(&mut self, commands: &Receiver<RegistryMessage>) -> Result<(), StoreError> {
         self.publish_gauges();
-        while let Ok(first) = commands.recv() {
-            let mut batch = vec![first];
+        loop {
+            let mut batch = Vec::new();
+            // An erasure under way goes on between the commands.
+            if self.scrubber.is_busy() {
+                match commands.try_recv() {
+                    Ok(first) => batch.push(first),
+                    Err(TryRecvError::Empty) => {}
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            } else {
+                let Ok(first) = commands.recv() else { break };
+                batch.push(first);
+            }
             while batch.len() < BATCH_COMMANDS_MAX {
                 match commands.try_recv() {
                     Ok(command) => batch.push(command),
@@ -78,7 +94,8 @@ impl Writer {
             }
             self.batch(batch)?;
         }
-        Ok(())
+        // The counts of the last second.
+        self.batch(vec![RegistryMessage::Sweep])
     }
 
     fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
@@ -88,22 +105,40 @@ impl Writer {
         let now_ms = self.clock.now_ms();
         self.doubt_the_birthday(Timestamp(now_ms / 1000));
         let mut ledger = Ledger {
-            overlay: Overlay::new(&self.store, self.desk.mint.clone(), Timestamp(now_ms / 1000)),
+            overlay: Overlay::new(
+                &self.store,
+                self.desk.mint.clone(),
+                Arc::clone(&self.desk.erased),
+                Timestamp(now_ms / 1000),
+            ),
             now_ms,
             changed: BTreeSet::new(),
             outbox_grew: false,
+            webhooks_grew: false,
             pages: Vec::new(),
             desk: &mut self.desk,
         };
         if has_room {
             ledger.settle(&std::mem::take(&mut self.unsettled))?;
+            ledger.settle_webhooks(&std::mem::take(&mut self.unsettled_webhooks))?;
         }
         for command in batch {
             match command {
                 RegistryMessage::Subscribe(notifier) => self.notifier = Some(notifier),
+                RegistryMessage::SubscribeWebhooks(webhooks) => self.webhooks = Some(webhooks),
                 RegistryMessage::Outbox { from, limit, reply } => {
                     let entries = outbox(&self.store, from, limit)?;
                     promises.push(Box::new(move || tell(reply, entries)));
+                }
+                RegistryMessage::Webhooks { from, limit, reply } => {
+                    let key = &ledger.desk.instance_key;
+                    let events = announcing::waiting(&self.store, key, from, limit)?;
+                    promises.push(Box::new(move || tell(reply, events)));
+                }
+                RegistryMessage::Stats(days, reply) => {
+                    ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
+                    let stats = ledger.stats(days)?;
+                    promises.push(Box::new(move || tell(reply, stats)));
                 }
                 RegistryMessage::Wanting(on_page, reply) => {
                     let wanted = ledger.wanting(&on_page)?;
@@ -124,14 +159,28 @@ impl Writer {
                 }
                 RegistryMessage::Barrier(reply) => promises.push(Box::new(move || tell(reply, ()))),
                 RegistryMessage::WriterFailed(_) => {}
+                RegistryMessage::Sweep if has_room => {
+                    ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
+                    ledger.save_days()?;
+                    self.sweeper.step(&mut ledger)?;
+                }
+                RegistryMessage::Erase(person, reply) if has_room => {
+                    self.scrubber.erase(&mut ledger, person, reply)?;
+                }
                 write if has_room => {
-                    link_changed |= decide(&mut ledger, &mut self.sweeper, write, &mut promises)?;
+                    link_changed |= decide(&mut ledger, write, &mut promises)?;
                 }
                 RegistryMessage::Settle(seqs) => self.unsettled.extend(seqs),
+                RegistryMessage::SettleWebhooks(seqs) => self.unsettled_webhooks.extend(seqs),
                 refused => refuse(refused, &mut promises),
             }
         }
-        let Ledger { overlay, changed, outbox_grew, pages, .. } = ledger;
+        if has_room && self.scrubber.is_busy() {
+            for (reply, kept) in self.scrubber.step(&mut ledger)? {
+                promises.push(Box::new(move || tell(reply, Ok(kept))));
+            }
+        }
+        let Ledger { overlay, changed, outbox_grew, webhooks_grew, pages, .. } = ledger;
         let changes = overlay.into_changes();
         self.commit(&changes, &changed, &pages)?;
         if link_changed {
@@ -150,6 +199,9 @@ impl Writer {
         }
         if outbox_grew && let Some(notifier) = &self.notifier {
             let _ = notifier.cast(NotifierMessage::OutboxGrew);
+        }
+        if webhooks_grew && let Some(webhooks) = &self.webhooks {
+            let _ = webhooks.cast(WebhooksMessage::Grew);
         }
         Ok(())
     }
@@ -218,7 +270,6 @@ impl Writer {
 /// Decides one command that may write; whether it changed the kf link.
 fn decide(
     ledger: &mut Ledger<'_>,
-    sweeper: &mut Sweeper,
     command: RegistryMessage,
     promises: &mut Vec<Promise>,
 ) -> Result<bool, StoreError> {
@@ -280,8 +331,25 @@ fn decide(
         }
         RegistryMessage::SaveRation(spent) => ledger.overlay.put(TreeId::Meta, META_RATION, &spent)?,
         RegistryMessage::Settle(seqs) => ledger.settle(&seqs)?,
-        RegistryMessage::Sweep => sweeper.step(ledger)?,
-        RegistryMessage::Outbox { .. }
+        RegistryMessage::SettleWebhooks(seqs) => ledger.settle_webhooks(&seqs)?,
+        RegistryMessage::Introduce(introduction, reply) => {
+            ledger.introduce(&introduction)?;
+            promises.push(Box::new(move || tell(reply, Ok(()))));
+        }
+        RegistryMessage::BindForAdmin(request, reply) => {
+            let outcome = ledger.bind_for_admin(&request)?;
+            promises.push(Box::new(move || tell(reply, Ok(outcome))));
+        }
+        RegistryMessage::Resend(id, reply) => {
+            let was_there = ledger.resend(&id)?;
+            promises.push(Box::new(move || tell(reply, Ok(was_there))));
+        }
+        RegistryMessage::Sweep
+        | RegistryMessage::Erase(..)
+        | RegistryMessage::Stats(..)
+        | RegistryMessage::Webhooks { .. }
+        | RegistryMessage::SubscribeWebhooks(_)
+        | RegistryMessage::Outbox { .. }
         | RegistryMessage::BeginExport(_)
         | RegistryMessage::NextExported(..)
         | RegistryMessage::Cursor(..)
@@ -300,9 +368,14 @@ fn refuse(command: RegistryMessage, promises: &mut Vec<Promise>) {
     }
     match command {
         RegistryMessage::Issue(_, reply) => no(reply, promises),
-        RegistryMessage::Unbind(_, reply) | RegistryMessage::LiftLock(_, reply) => no(reply, promises),
+        RegistryMessage::Unbind(_, reply)
+        | RegistryMessage::LiftLock(_, reply)
+        | RegistryMessage::Erase(_, reply)
+        | RegistryMessage::Resend(_, reply) => no(reply, promises),
+        RegistryMessage::BindForAdmin(_, reply) => no(reply, promises),
         RegistryMessage::CommitPage(_, reply)
         | RegistryMessage::Meet(_, _, reply)
+        | RegistryMessage::Introduce(_, reply)
         | RegistryMessage::Begin(_, reply)
         | RegistryMessage::SaveLink(_, reply)
         | RegistryMessage::SaveProfiles(_, reply) => no(reply, promises),
