@@ -6,6 +6,7 @@ mod archive;
 mod check;
 mod keygen;
 mod online;
+mod progress;
 
 use std::{
     ffi::OsString,

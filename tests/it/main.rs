@@ -35,6 +35,7 @@ mod long_poll; // waiting for a change
 mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
 mod process; // the binary: environment, exit codes, kills
+mod progress; // how far long work has come
 mod recognition; // rule 5: what counts as a code, and what is answered
 mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
 mod stopping; // an orderly stop
