@@ -14,5 +14,6 @@ pub mod http;
 pub mod logging;
 pub mod outgoing;
 pub mod sim;
+pub mod webhooks;
 pub mod wechat;
 pub mod wecom;
