@@ -201,7 +201,7 @@ async fn load(registry: &ActorRef<RegistryMessage>, from: u64, limit: usize) -> 
     call_t!(registry, build, REGISTRY_TIMEOUT_MS).ok()
 }
 
-/// One attempt. The event is read anew: whoever was erased meanwhile is told of no more.
+/// One attempt. The event is read now: of what waits, only the place is kept in memory.
 async fn send(registry: &ActorRef<RegistryMessage>, back_end: &dyn BackEnd, seq: u64) -> WebhookEnd {
     let Some(events) = load(registry, seq, 1).await else { return WebhookEnd::Unread };
     let Some(event) = events.into_iter().next().filter(|event| event.seq == seq) else {
