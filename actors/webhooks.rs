@@ -89,7 +89,7 @@ impl Actor for Webhooks {
         match message {
             WebhooksMessage::Grew => state.may_have_more = true,
             WebhooksMessage::Loaded(events) => state.loaded(events),
-            WebhooksMessage::Ended { seq, end } => state.ended(seq, &end, at)?,
+            WebhooksMessage::Ended { seq, id, end } => state.ended(seq, id.as_deref(), &end, at)?,
             WebhooksMessage::Tick => state.alarm.rang(at.now),
             WebhooksMessage::Drain(reply) => state.draining = Some(reply),
             WebhooksMessage::Observe(reply) => drop(reply.send(())),
@@ -132,7 +132,8 @@ impl WebhooksState {
             while let Some(seq) = self.schedule.next(at) {
                 let (registry, back_end) = (self.options.registry.clone(), Arc::clone(back_end));
                 tell(myself, async move {
-                    WebhooksMessage::Ended { seq, end: send(&registry, back_end.as_ref(), seq).await }
+                    let (id, end) = send(&registry, back_end.as_ref(), seq).await;
+                    WebhooksMessage::Ended { seq, id, end }
                 });
             }
         }
@@ -141,9 +142,15 @@ impl WebhooksState {
         }
     }
 
-    fn ended(&mut self, seq: u64, end: &WebhookEnd, at: Moment) -> Result<(), ActorProcessingErr> {
+    fn ended(
+        &mut self,
+        seq: u64,
+        id: Option<&str>,
+        end: &WebhookEnd,
+        at: Moment,
+    ) -> Result<(), ActorProcessingErr> {
         let (fate, turn) = self.schedule.ended(seq, end, at, self.options.entropy.as_ref());
-        self.count(seq, end);
+        self.count(id, end);
         match (turn, end) {
             (Some(Turn::Closed), WebhookEnd::Failed(error)) => {
                 tracing::warn!(%error, "the receiver of webhooks (webhooks.url) is not there: it is looked for until it is");
@@ -154,20 +161,20 @@ impl WebhooksState {
         let Some(fate) = fate else { return Ok(()) };
         if let WebhookFate::GivenUp { why, attempts } = &fate {
             count(&self.options.tally.webhooks, "result", "gave_up");
-            tracing::error!(seq, why, attempts, "a webhook was given up; it is kept among the dead letters");
+            tracing::error!(id, why, attempts, "a webhook was given up; it is kept among the dead letters");
         }
         self.settle(vec![(seq, fate)])
     }
 
-    fn count(&self, seq: u64, end: &WebhookEnd) {
+    fn count(&self, id: Option<&str>, end: &WebhookEnd) {
         let result = match end {
             WebhookEnd::Delivered => "delivered",
             WebhookEnd::Failed(error @ Undelivered::Refused(_)) => {
-                tracing::warn!(seq, %error, "a webhook was refused; it is tried again");
+                tracing::warn!(id, %error, "a webhook was refused; it is tried again");
                 "refused"
             }
             WebhookEnd::Failed(error) => {
-                tracing::debug!(seq, %error, "a webhook did not arrive; it is tried again");
+                tracing::debug!(id, %error, "a webhook did not arrive; it is tried again");
                 "failed"
             }
             WebhookEnd::Missing | WebhookEnd::Unread => return,
@@ -202,15 +209,21 @@ async fn load(registry: &ActorRef<RegistryMessage>, from: u64, limit: usize) -> 
 }
 
 /// One attempt. The event is read now: of what waits, only the place is kept in memory.
-async fn send(registry: &ActorRef<RegistryMessage>, back_end: &dyn BackEnd, seq: u64) -> WebhookEnd {
-    let Some(events) = load(registry, seq, 1).await else { return WebhookEnd::Unread };
+async fn send(
+    registry: &ActorRef<RegistryMessage>,
+    back_end: &dyn BackEnd,
+    seq: u64,
+) -> (Option<String>, WebhookEnd) {
+    let Some(events) = load(registry, seq, 1).await else { return (None, WebhookEnd::Unread) };
     let Some(event) = events.into_iter().next().filter(|event| event.seq == seq) else {
-        return WebhookEnd::Missing;
+        return (None, WebhookEnd::Missing);
     };
-    match back_end.deliver(event).await {
+    let id = event.id.clone();
+    let end = match back_end.deliver(event).await {
         Ok(()) => WebhookEnd::Delivered,
         Err(error) => WebhookEnd::Failed(error),
-    }
+    };
+    (Some(id), end)
 }
 
 #[cfg(test)]

@@ -115,6 +115,8 @@ pub enum WebhooksMessage {
     Ended {
         /// The event.
         seq: u64,
+        /// Its id, if it could be read.
+        id: Option<String>,
         /// How.
         end: WebhookEnd,
     },
