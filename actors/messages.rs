@@ -38,7 +38,8 @@ pub use ways::{
     TicketFacts, TicketOutcome, TicketRefusal, TicketRequest, TicketView,
 };
 pub use webhooks::{
-    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEntry, WebhookFate, WebhookKind, WebhooksMessage,
+    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEnd, WebhookEntry, WebhookFate, WebhookKind,
+    WebhooksMessage,
 };
 
 use crate::{
