@@ -24,6 +24,7 @@ use crate::{
     tally::Tally,
 };
 
+mod admin;
 mod calls;
 mod ways;
 
@@ -202,16 +203,8 @@ impl Handles {
 
     /// Lists bindings, ordered by openid.
     pub async fn bindings(&self, query: BindingQuery) -> Result<BindingPage, Unavailable> {
-        let reader = self.0.reader.clone();
         // A search may walk the whole tree.
-        let read = tokio::task::spawn_blocking(move || reader.bindings(&query)).await;
-        let (page, unflushed) =
-            read.map_err(|_| Unavailable::Busy)?.map_err(|error| self.store_failed(&error))?;
-        if unflushed.is_some() {
-            // All that was read is committed by now, so it is on the disk after this; no need to read again.
-            self.barrier().await?;
-        }
-        Ok(page)
+        self.read(move |handles| handles.0.reader.bindings(&query)).await
     }
 
     /// Begins an export of the whole store at this moment. Two at once are possible, no more.

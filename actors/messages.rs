@@ -17,10 +17,18 @@
 
 use ractor::RpcReplyPort;
 
+mod admin;
+mod outbox;
 mod pages;
 mod views;
 mod ways;
+mod webhooks;
 
+pub use admin::{
+    AdminBindOutcome, AdminBindRequest, AuditEvent, DayStats, EventPage, EventsFrom, Introduction, Person,
+    Stats,
+};
+pub use outbox::{HandOver, Notify, OutboxEntry, OutboxTask, Say, Welcome};
 pub use pages::{CursorState, Learned, OnPage, PageCommit, Wanted};
 pub use views::{
     ArchiveRecord, BindingInfo, BindingPage, BindingQuery, BindingStatus, BindingView, KfLink, PendingCode,
@@ -29,10 +37,13 @@ pub use ways::{
     IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffCustomer, StaffTicketRequest,
     TicketFacts, TicketOutcome, TicketRefusal, TicketRequest, TicketView,
 };
+pub use webhooks::{
+    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEntry, WebhookFate, WebhookKind, WebhooksMessage,
+};
 
 use crate::{
-    ids::{Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId, WelcomeCode},
-    ports::{CallError, CallbackEvent, KfAccount, Notice, Page, Profile, Reply},
+    ids::{Cursor, ExternalUserId, OpenId, OpenKfId, SyncToken, Timestamp, UnionId},
+    ports::{CallError, CallbackEvent, KfAccount, Page, Profile},
 };
 
 // ---- Callback ---------------------------------------------------------------------------------------------------
@@ -167,6 +178,30 @@ pub enum RegistryMessage {
     MakeTicket(StaffTicketRequest, RpcReplyPort<Result<IssuedTicket, Refusal>>),
     /// Bind by a code that an employee typed.
     BindForStaff(StaffBindRequest, RpcReplyPort<Result<StaffBindOutcome, Refusal>>),
+    /// The back end has logged this user in.
+    Introduce(Introduction, RpcReplyPort<Result<(), Refusal>>),
+    /// The back end binds two.
+    BindForAdmin(AdminBindRequest, RpcReplyPort<Result<AdminBindOutcome, Refusal>>),
+    /// Keep nothing of this person; whether anything was kept. Answered when nothing is left, after a pass over all
+    /// that may name them.
+    Erase(Person, RpcReplyPort<Result<bool, Refusal>>),
+    /// Counts of so many days.
+    Stats(usize, RpcReplyPort<Stats>),
+    /// The events for the business back end from this one on, oldest first.
+    Webhooks {
+        /// The first sequence number wanted.
+        from: u64,
+        /// At most so many.
+        limit: usize,
+        /// The events.
+        reply: RpcReplyPort<Vec<WebhookEntry>>,
+    },
+    /// These events are done with, and how they ended.
+    SettleWebhooks(Vec<(u64, WebhookFate)>),
+    /// Tell this actor whenever more events wait.
+    SubscribeWebhooks(ractor::ActorRef<WebhooksMessage>),
+    /// Send the dead letter with this id again; whether there is one.
+    Resend(String, RpcReplyPort<Result<bool, Refusal>>),
     /// Which of the customers on a page WeCom should be asked about before it is decided.
     Wanting(Vec<OnPage>, RpcReplyPort<Wanted>),
     /// Decide a page's messages, and keep effects, answers and cursor together.
@@ -271,72 +306,6 @@ pub enum Settlement {
 }
 
 // ---- Notifier ---------------------------------------------------------------------------------------------------
-
-/// Something to be done at WeCom, kept until it is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxEntry {
-    /// Its place in the outbox; later entries have greater numbers.
-    pub seq: u64,
-    /// When it was put there.
-    pub created_at: Timestamp,
-    /// What.
-    pub task: OutboxTask,
-}
-
-/// See [`OutboxEntry`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutboxTask {
-    /// Say this. `{nickname}` may still stand in the text.
-    Say(Box<Say>),
-    /// Find out who this customer is.
-    Profile(ExternalUserId),
-    /// Bring a person to this customer.
-    HandOver(HandOver),
-    /// Send this subscribe message; `{nickname}` may still stand in it.
-    Notify(Box<Notify>),
-}
-
-/// See [`OutboxTask::Say`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Say {
-    /// What, to whom.
-    pub reply: Reply,
-    /// The event's own right to speak.
-    pub welcome: Option<Welcome>,
-    /// Whether an attempt by that right was begun: then it may have been said.
-    pub begun: bool,
-}
-
-/// The right to speak that comes with an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Welcome {
-    /// The right.
-    pub code: WelcomeCode,
-    /// When the customer entered; it lasts 20 s from then.
-    pub entered_at: Timestamp,
-}
-
-/// See [`OutboxTask::HandOver`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HandOver {
-    /// In which account.
-    pub account: OpenKfId,
-    /// Who.
-    pub customer: ExternalUserId,
-    /// When the message was sent that it is about.
-    pub sent: Timestamp,
-}
-
-/// See [`OutboxTask::Notify`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// What, to whom.
-    pub notice: Notice,
-    /// Whose name is meant.
-    pub customer: ExternalUserId,
-    /// Whether an attempt was begun: then it may have been sent.
-    pub begun: bool,
-}
 
 /// To the notifier actor.
 #[derive(Debug)]

@@ -141,6 +141,8 @@ pub struct Policy {
     pub person_word: Option<String>,
     /// See [`NoticeTemplate`]; `None` = no such message.
     pub notice: Option<NoticeTemplate>,
+    /// Whether the business back end is to hear of bindings.
+    pub announces: bool,
 }
 
 /// What kf-sync is told about the accounts.

@@ -15,14 +15,20 @@ use crate::{
     tally::Tally,
 };
 
+mod admin;
+mod announcing;
 pub mod archive;
 pub(crate) mod changes;
 mod claims;
 mod code_space;
+mod commands;
 mod crowd;
+pub(crate) mod erasure;
+mod funnel;
 mod ledger;
 mod leftovers;
 mod marker;
+mod outbox;
 mod overlay;
 mod page;
 mod people;
@@ -34,6 +40,7 @@ mod rules;
 mod saying;
 mod store;
 mod sweep;
+pub(crate) mod trail;
 mod ways;
 pub(crate) mod words;
 mod writer;
@@ -41,20 +48,21 @@ mod writer;
 pub use page::COMMIT_TARGET;
 pub use store::StoreError;
 
-use archive::Exports;
 use changes::Changes;
+use commands::Duties;
 use crowd::Crowd;
+use erasure::{ErasedIds, Scrubber};
+use funnel::Funnel;
 use ledger::{Desk, Sequences};
 use marker::Marker;
 use reader::{Published, Reader};
 use records::{LinkMeta, StoreMeta, decode, encode, number};
 use store::{Store, TreeId};
-use sweep::Sweeper;
 use ways::link::Mint;
 use writer::Writer;
 
 /// The layout of the trees; `data/README.md` describes it.
-pub(crate) const SCHEMA: u32 = 2;
+pub(crate) const SCHEMA: u32 = 3;
 /// Keys of the tree `meta`.
 const META_STORE: &[u8] = b"store";
 const META_LINK: &[u8] = b"link";
@@ -98,8 +106,8 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
     let store = Arc::new(Store::open(&options.path)?);
     let now = options.clock.now();
     let meta = read_or_make_meta(&store, &options)?;
-    // A store of an earlier layout, or of before there was this file. All that layout 2 knows more than 1 are trees and
-    // kinds of records that were not there, so nothing but the number is rewritten.
+    // A store of an earlier layout, or of before there was this file. All that layouts 2 and 3 know more than 1 are trees
+    // and kinds of records that were not there, so nothing but the number is rewritten.
     if marker::read(&options.path)? != Some(Marker::Ready(SCHEMA)) {
         marker::write(&options.path, Marker::Ready(SCHEMA))?;
     }
@@ -107,16 +115,18 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         store.get(TreeId::Meta, META_LINK)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
     let ration =
         store.get(TreeId::Meta, META_RATION)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
-    let last = |tree| match store.last(tree)? {
-        Some((key, _)) => number(tree, &key),
-        None => Ok(0),
-    };
-    let sequences = Sequences { audit: last(TreeId::Audit)?, outbox: last(TreeId::Outbox)?, unreadable: 0 };
+    let sequences = last_ids(&store)?;
+    let erased = Arc::new(ErasedIds::new(&meta.instance_key));
+    let scrubber = Scrubber::load(&store, &erased)?;
     let size = |tree| store.count(tree).map(|n| i64::try_from(n).unwrap_or(i64::MAX));
     let desk = Desk {
         crowd: Crowd::load(&store, now)?,
         bindings: size(TreeId::Bindings)?,
         outbox: size(TreeId::Outbox)?,
+        webhooks: size(TreeId::Webhooks)?,
+        dead_letters: size(TreeId::DeadLetters)?,
+        funnel: Funnel::default(),
+        erased: Arc::clone(&erased),
         policy: options.policy,
         instance_key: meta.instance_key,
         mint: Mint::new(&meta.instance_key),
@@ -128,7 +138,7 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
     };
     let ways = desk.policy.ways;
     let mint = ways.link.then(|| desk.mint.clone());
-    let published = Arc::new(Published::default());
+    let published = Arc::new(Published::new(erased));
     published.link.write().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&link);
     published.writable.store(store.has_room(), std::sync::atomic::Ordering::Relaxed);
     let changes = Arc::new(Changes::default());
@@ -139,11 +149,8 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         changes: Arc::clone(&changes),
         clock: options.clock,
         desk,
-        sweeper: Sweeper::default(),
-        exports: Exports::default(),
-        notifier: None,
+        duties: Duties::new(scrubber),
         room_checked_at: None,
-        unsettled: Vec::new(),
     };
     let link = link.as_ref().map(ledger::kf_link);
     Ok(Opened {
@@ -153,6 +160,20 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         instance_key: meta.instance_key,
         link,
         ration: ration.unwrap_or_default(),
+    })
+}
+
+/// Where the numbers go on that are given out.
+fn last_ids(store: &Store) -> Result<Sequences, StoreError> {
+    let last = |tree| match store.last(tree)? {
+        Some((key, _)) => number(tree, &key),
+        None => Ok(0),
+    };
+    Ok(Sequences {
+        audit: last(TreeId::Audit)?,
+        outbox: last(TreeId::Outbox)?,
+        webhooks: last(TreeId::Webhooks)?,
+        unreadable: 0,
     })
 }
 

@@ -55,6 +55,7 @@ pub fn policy() -> Policy {
         handover: Handover::None,
         person_word: Some("人工".to_owned()),
         notice: None,
+        announces: false,
     }
 }
 

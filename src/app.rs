@@ -257,6 +257,7 @@ fn policy(config: &Config) -> Policy {
         handover: handover(config),
         person_word: config.kf.person_word.clone(),
         notice: notice(config),
+        announces: false,
     }
 }
 

@@ -46,6 +46,7 @@ mod ticket;
 pub use server::serve;
 pub use session::{SessionKeys, StaffSession, UserSession};
 
+use admin::{people, trail};
 use body::payload;
 use reply::{ApiError, finish};
 use request::head;
@@ -188,7 +189,7 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let metrics = warp::path!("metrics").and(head());
 
     let admin_bindings = warp::path!("api" / "admin" / "bindings").and(head());
-    let admin_binding = warp::path!("api" / "admin" / "bindings" / String).and(head());
+    let admin_binding = warp::path!("api" / "admin" / "bindings" / String).and(head()).and(payload());
     let admin_lock = warp::path!("api" / "admin" / "locks" / String).and(head());
 
     let admin_export = warp::path!("api" / "admin" / "export").and(head());
@@ -207,12 +208,43 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
         .unify();
     let operators = health.or(metrics.then(health::metrics).map(finish)).unify();
     let admin = admin_bindings.then(|head| boxed(admin::bindings(head))).map(finish);
-    let admin = admin.or(admin_binding.then(|id, head| boxed(admin::binding(id, head))).map(finish)).unify();
+    let admin_binding = admin_binding.then(|id, head, payload| boxed(people::binding(id, head, payload)));
+    let admin = admin.or(admin_binding.map(finish)).unify();
     let admin = admin.or(admin_lock.then(|id, head| boxed(admin::lock(id, head))).map(finish)).unify();
     let admin = admin.or(admin_export.then(|head| boxed(admin::export(head))).map(finish)).unify();
     let admin = admin.or(operator_page::routes()).unify();
     let nothing = warp::any().map(|| finish(Err(ApiError::NotFound)));
-    busy.or(user).unify().or(operators).unify().or(admin).unify().or(ways()).unify().or(nothing).unify()
+    busy.or(user)
+        .unify()
+        .or(operators)
+        .unify()
+        .or(admin)
+        .unify()
+        .or(back_end())
+        .unify()
+        .or(ways())
+        .unify()
+        .or(nothing)
+        .unify()
+}
+
+/// What else the business back end and operators may do.
+fn back_end() -> impl Filter<Extract = (Response,), Error = Rejection> + Copy + Send + Sync + 'static {
+    let sessions = warp::path!("api" / "admin" / "sessions").and(head()).and(payload());
+    let customer = warp::path!("api" / "admin" / "customers" / String).and(head());
+    let events = warp::path!("api" / "admin" / "events").and(head());
+    let stats = warp::path!("api" / "admin" / "stats").and(head());
+    let letters = warp::path!("api" / "admin" / "dead-letters").and(head());
+    let resend = warp::path!("api" / "admin" / "dead-letters" / String / "resend").and(head());
+
+    let sessions = sessions.then(|head, payload| boxed(people::sessions(head, payload))).map(finish);
+    let customer = customer.then(|id, head| boxed(people::customer(id, head))).map(finish);
+    let events = events.then(|head| boxed(trail::events(head))).map(finish);
+    let stats = stats.then(|head| boxed(trail::stats(head))).map(finish);
+    let letters = letters.then(|head| boxed(trail::dead_letters(head))).map(finish);
+    let resend = resend.then(|id, head| boxed(trail::resend(id, head))).map(finish);
+    let people = sessions.or(customer).unify();
+    people.or(events).unify().or(stats).unify().or(letters).unify().or(resend).unify()
 }
 
 /// The further ways to bind. Their addresses exist while they are off too, and say so.

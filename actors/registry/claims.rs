@@ -19,7 +19,6 @@ use crate::{
         IntentOutcome, IssuedTicket, StaffBindOutcome, StaffBindRequest, StaffTicketRequest, TicketFacts,
         TicketRefusal, TicketRequest,
     },
-    tally::count,
 };
 
 impl Ledger<'_> {
@@ -112,7 +111,7 @@ impl Ledger<'_> {
             TicketRefusal::Conflict => (AuditKind::Conflict, "conflict"),
             TicketRefusal::Invalid | TicketRefusal::AlreadyBound => return Ok(()),
         };
-        count(&self.desk.tally.rejected_codes, "reason", reason);
+        self.count_rejected(reason)?;
         if record.conflicts.contains(openid) {
             return Ok(());
         }
@@ -222,21 +221,21 @@ impl Ledger<'_> {
                 self.overlay.put(TreeId::Attempts, &key, &typed)?;
                 let (minute, guesses) = self.desk.crowd.guessed(now);
                 self.overlay.put(TreeId::Guesses, &minute.to_be_bytes(), &guesses)?;
-                count(&self.desk.tally.rejected_codes, "reason", "wrong");
+                self.count_rejected("wrong")?;
                 Ok(StaffBindOutcome::CodeInvalid)
             }
             Typing::Invalid => {
-                count(&self.desk.tally.rejected_codes, "reason", "expired");
+                self.count_rejected("expired")?;
                 Ok(StaffBindOutcome::CodeInvalid)
             }
             Typing::AlreadyBound => Ok(StaffBindOutcome::AlreadyBound),
             Typing::Conflict { code, record } => {
-                count(&self.desk.tally.rejected_codes, "reason", "conflict");
+                self.count_rejected("conflict")?;
                 self.refuse_code(AuditKind::Conflict, request, &code, record)?;
                 Ok(StaffBindOutcome::Conflict)
             }
             Typing::OtherPerson { code, record } => {
-                count(&self.desk.tally.rejected_codes, "reason", "other_person");
+                self.count_rejected("other_person")?;
                 self.refuse_code(AuditKind::OtherPerson, request, &code, record)?;
                 Ok(StaffBindOutcome::OtherPerson)
             }

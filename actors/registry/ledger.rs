@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use super::{
     code_space::{display, draw, length_for},
     crowd::Crowd,
+    erasure::ErasedIds,
+    funnel::Funnel,
     overlay::Overlay,
     page::PageNote,
     records::{
         AuditBy, AuditKind, AuditRecord, BindingRecord, CodeRecord, CustomerRecord, LinkMeta, OutboxRecord,
-        OutboxTaskRecord, UserCode, UserRecord,
+        OutboxTaskRecord, UserCode, UserRecord, WebhookKindTag,
     },
     rules::{EARLY_S, Known},
     store::{StoreError, TreeId},
@@ -24,7 +26,7 @@ use crate::{
     messages::{IssueOutcome, IssueRequest, KfLink, PendingCode, UnbindBy, UnbindRequest},
     policy::Policy,
     ports::{Entropy, Profile},
-    tally::{Tally, count},
+    tally::Tally,
     texts::{NICKNAME_PLACEHOLDER, TIME_PLACEHOLDER, fill},
 };
 
@@ -53,6 +55,14 @@ pub(crate) struct Desk {
     pub(crate) bindings: i64,
     /// Outbox entries.
     pub(crate) outbox: i64,
+    /// Events that the business back end is still to hear of.
+    pub(crate) webhooks: i64,
+    /// Events that were given up.
+    pub(crate) dead_letters: i64,
+    /// Counts by day.
+    pub(crate) funnel: Funnel,
+    /// Who was erased.
+    pub(crate) erased: std::sync::Arc<ErasedIds>,
     /// Where codes come from.
     pub(crate) entropy: std::sync::Arc<dyn Entropy>,
     /// The metrics.
@@ -64,10 +74,11 @@ pub(crate) struct Desk {
 pub(crate) struct Sequences {
     pub(crate) audit: u64,
     pub(crate) outbox: u64,
+    pub(crate) webhooks: u64,
     pub(crate) unreadable: u64,
 }
 
-fn next(last: &mut u64, now_ms: u64) -> u64 {
+pub(super) fn next(last: &mut u64, now_ms: u64) -> u64 {
     *last = now_ms.saturating_mul(1000).max(*last + 1);
     *last
 }
@@ -84,6 +95,8 @@ pub(crate) struct Ledger<'a> {
     pub(crate) changed: BTreeSet<OpenId>,
     /// Whether the outbox has new entries.
     pub(crate) outbox_grew: bool,
+    /// Whether there are new events for the business back end.
+    pub(crate) webhooks_grew: bool,
     /// What the batch's pages came to.
     pub(crate) pages: Vec<PageNote>,
 }
@@ -136,7 +149,7 @@ impl Ledger<'_> {
         user.code = Some(code);
         user.unionid = request.unionid.clone().or(user.unionid);
         self.touch(&request.openid, &mut user)?;
-        self.desk.tally.codes_issued.inc();
+        self.count_code()?;
         Ok(IssueOutcome::Issued(issued))
     }
 
@@ -201,6 +214,8 @@ impl Ledger<'_> {
         if let Some(binding) = &binding {
             self.overlay.remove_binding(openid, &binding.customer);
             self.desk.bindings -= 1;
+            self.count_unbound()?;
+            self.announce(WebhookKindTag::Removed, openid, &user, binding)?;
             self.part(openid, binding)?;
         }
         user.bound = false;
@@ -268,14 +283,21 @@ impl Ledger<'_> {
         Ok(true)
     }
 
-    pub(super) fn bind(&mut self, openid: &OpenId, binding: &BindingRecord) -> Result<(), StoreError> {
+    /// Binds; `took_s` after a code was made for it, if it was one.
+    pub(super) fn bind(
+        &mut self,
+        openid: &OpenId,
+        binding: &BindingRecord,
+        took_s: Option<u64>,
+    ) -> Result<(), StoreError> {
         let mut user = self.overlay.user_or_default(openid)?;
         self.kill_codes(&mut user);
         user.bound = true;
         self.touch(openid, &mut user)?;
         self.overlay.put_binding(openid, binding)?;
         self.desk.bindings += 1;
-        count(&self.desk.tally.bindings_made, "method", binding.method.name());
+        self.count_bound(binding.method, took_s)?;
+        self.announce(WebhookKindTag::Created, openid, &user, binding)?;
         self.unite(openid, binding)?;
         self.queue_task(OutboxTaskRecord::Profile { customer: binding.customer.clone() })?;
         self.notify(openid, binding, user.label.as_deref())
@@ -339,6 +361,12 @@ impl Ledger<'_> {
     }
 
     pub(super) fn audit(&mut self, record: &AuditRecord) -> Result<(), StoreError> {
+        if let (AuditKind::Conflict, Some(openid), Some(customer)) =
+            (record.what, &record.openid, &record.customer)
+        {
+            self.count_conflict()?;
+            self.announce_conflict(openid, customer, record.method)?;
+        }
         let id = next(&mut self.desk.sequences.audit, self.now_ms);
         self.overlay.put_audit(id, record)
     }

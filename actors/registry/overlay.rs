@@ -3,11 +3,12 @@
 //! Later decisions of a batch see what earlier ones wrote; nothing reaches the store before the whole batch is
 //! committed. Typed access to records, and no rules.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    erasure::{ErasedIds, Kind},
     records::{
         AuditRecord, BindingRecord, CUSTOMER, CodeRecord, CursorRecord, CustomerPerson, CustomerRecord,
         OutboxRecord, QuestionId, QuestionRecord, SAME, SamePerson, TicketRecord, USER, UserPerson,
@@ -24,6 +25,8 @@ pub(crate) struct Overlay<'a> {
     store: &'a Store,
     /// Reads the tickets of links.
     mint: Mint,
+    /// Who was erased: nothing of before comes back to life.
+    erased: Arc<ErasedIds>,
     /// The time of the batch.
     now: Timestamp,
     changes: BTreeMap<TreeId, Changes>,
@@ -31,8 +34,8 @@ pub(crate) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     /// Nothing changed yet.
-    pub(crate) fn new(store: &'a Store, mint: Mint, now: Timestamp) -> Self {
-        Self { store, mint, now, changes: BTreeMap::new() }
+    pub(crate) fn new(store: &'a Store, mint: Mint, erased: Arc<ErasedIds>, now: Timestamp) -> Self {
+        Self { store, mint, erased, now, changes: BTreeMap::new() }
     }
 
     /// What lies under the batch.
@@ -80,9 +83,22 @@ impl<'a> Overlay<'a> {
         self.changes.entry(tree).or_default().insert(key.to_owned(), None);
     }
 
+    /// When a name was erased, 0 for never. Seconds.
+    fn erased_at(&self, kind: Kind, name: &str) -> Timestamp {
+        Timestamp(self.erased.at(kind, name).unwrap_or_default() / 1000)
+    }
+
+    /// The first epoch of a name: no count of bindings comes near a moment in time.
+    fn epoch_after(&self, kind: Kind, name: &str) -> u32 {
+        u32::try_from(self.erased_at(kind, name).0).unwrap_or(u32::MAX)
+    }
+
     /// A user's record, empty for one never seen.
     pub(crate) fn user_or_default(&self, openid: &OpenId) -> Result<UserRecord, StoreError> {
-        Ok(self.user(openid)?.unwrap_or_default())
+        // A life after an erasure begins behind all epochs of the one before.
+        let new =
+            || UserRecord { epoch: self.epoch_after(Kind::User, openid.as_str()), ..UserRecord::default() };
+        Ok(self.user(openid)?.unwrap_or_else(new))
     }
 
     /// Keeps a user's record.
@@ -222,15 +238,27 @@ impl Known for Overlay<'_> {
     }
 
     fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, StoreError> {
-        Ok(self.get(TreeId::Attempts, customer.as_str().as_bytes())?.unwrap_or_default())
+        let new = || CustomerRecord {
+            undone_at: self.erased_at(Kind::Customer, customer.as_str()),
+            ..CustomerRecord::default()
+        };
+        Ok(self.get(TreeId::Attempts, customer.as_str().as_bytes())?.unwrap_or_else(new))
     }
 
     fn person(&self, customer: &ExternalUserId) -> Result<CustomerPerson, StoreError> {
-        Ok(self.get(TreeId::People, &person_key(CUSTOMER, customer.as_str()))?.unwrap_or_default())
+        let new = || CustomerPerson {
+            epoch: self.epoch_after(Kind::Customer, customer.as_str()),
+            ..CustomerPerson::default()
+        };
+        Ok(self.get(TreeId::People, &person_key(CUSTOMER, customer.as_str()))?.unwrap_or_else(new))
     }
 
     fn user_person(&self, openid: &OpenId) -> Result<UserPerson, StoreError> {
-        Ok(self.get(TreeId::People, &person_key(USER, openid.as_str()))?.unwrap_or_default())
+        let new = || UserPerson {
+            unbound_ms: self.erased.at(Kind::User, openid.as_str()).unwrap_or_default(),
+            ..UserPerson::default()
+        };
+        Ok(self.get(TreeId::People, &person_key(USER, openid.as_str()))?.unwrap_or_else(new))
     }
 
     fn same_person(&self, unionid: &UnionId) -> Result<SamePerson, StoreError> {

@@ -129,6 +129,9 @@ impl Ledger<'_> {
             return Ok(());
         }
         count(&self.desk.tally.sync_messages, "kind", kind);
+        if verdict.held_code {
+            self.count_message()?;
+        }
         if verdict.remember {
             self.overlay.put_seen(&message.account, &message.msgid, now)?;
         }
@@ -156,10 +159,7 @@ impl Ledger<'_> {
                 let (minute, guesses) = self.desk.crowd.guessed(message.send_time.min(self.now()));
                 self.overlay.put(TreeId::Guesses, &minute.to_be_bytes(), &guesses)
             }
-            Effect::Rejected(reason) => {
-                count(&self.desk.tally.rejected_codes, "reason", reason);
-                Ok(())
-            }
+            Effect::Rejected(reason) => self.count_rejected(reason),
             Effect::Unanswered(result) => {
                 count(&self.desk.tally.replies, "result", result);
                 Ok(())
@@ -202,9 +202,11 @@ impl Ledger<'_> {
         for other in join.replaces {
             self.give_way(&other)?;
         }
+        let mut took_s = None;
         if let Some(code) = &join.code
             && let Some(mut record) = self.overlay.code(code)?
         {
+            took_s = Some(join.bound_at.since(record.issued_at));
             record.spent = true;
             self.overlay.put_code(code, &record)?;
         }
@@ -217,7 +219,7 @@ impl Ledger<'_> {
             nickname: person.nickname,
             unionid: person.unionid,
         };
-        self.bind(&join.openid, &binding)
+        self.bind(&join.openid, &binding, took_s)
     }
 
     fn note(&mut self, effect: &Effect) {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    erasure::{ErasedIds, Kind},
     ledger::{kf_link, pending},
     records::{
         BindingRecord, CUSTOMER, CustomerPerson, LinkMeta, USER, UserPerson, UserRecord, decode, person_key,
@@ -36,9 +37,18 @@ pub(crate) struct Published {
     pub(crate) link: RwLock<Option<LinkMeta>>,
     /// Whether the store takes writes.
     pub(crate) writable: AtomicBool,
+    /// Sessions given to users, not counted yet.
+    pub(crate) logins: AtomicU64,
+    /// Who was erased.
+    pub(crate) erased: Arc<ErasedIds>,
 }
 
 impl Published {
+    /// Nothing known yet but who was erased.
+    pub(crate) fn new(erased: Arc<ErasedIds>) -> Self {
+        Self { erased, ..Self::default() }
+    }
+
     /// A batch that touches these users is about to be applied.
     pub(crate) fn begin(&self, users: impl IntoIterator<Item = OpenId>) {
         self.unflushed.lock().unwrap_or_else(PoisonError::into_inner).extend(users);
@@ -87,6 +97,26 @@ impl Reader {
         keeps_unionids: bool,
     ) -> Self {
         Self { store, published, mint, keeps_unionids }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether a batch is applied but not flushed, of which anything that was just read may be.
+    pub(super) fn is_flushing(&self) -> Option<Unflushed> {
+        let commits = self.published.commits.load(Ordering::SeqCst);
+        (!commits.is_multiple_of(2)).then_some(Unflushed)
+    }
+
+    /// A user was given a session.
+    pub(crate) fn count_login(&self) {
+        self.published.logins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// When this name was last erased, in milliseconds.
+    pub(crate) fn erased_at(&self, kind: Kind, name: &str) -> Option<u64> {
+        self.published.erased.at(kind, name)
     }
 
     /// Whether nothing is to be done about a user who shows this unionid: it is known, or of no use.

@@ -18,9 +18,11 @@ use crate::{
 };
 
 mod check;
+mod service;
 mod ways;
 
 pub(crate) use check::check;
+pub(crate) use service::{DayRecord, DeadLetterRecord, ErasureRecord, WebhookKindTag, WebhookRecord};
 pub(crate) use ways::{
     CustomerPerson, Delivery, Intent, QuestionId, QuestionRecord, SamePerson, Subject, TicketRecord,
     UserPerson, WindowRecord,

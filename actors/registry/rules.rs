@@ -177,6 +177,8 @@ pub(crate) struct Verdict {
     pub(crate) effects: Vec<Effect>,
     /// Whether the message must be remembered, so that it can't act twice.
     pub(crate) remember: bool,
+    /// Whether it held a code, or brought the ticket of one.
+    pub(crate) held_code: bool,
 }
 
 /// Decides a message by what is known. (5.1–5.10 and 7; the caller has made sure that it was not decided before.)
@@ -219,6 +221,7 @@ pub(crate) fn decide<K: Known>(
         said: None,
         unheard: Vec::new(),
         acted: false,
+        held_code: false,
         in_passing: false,
         settled: false,
     };
@@ -245,6 +248,10 @@ pub(crate) fn decide<K: Known>(
 }
 
 /// One message under decision.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the message, and most go together"
+)]
 pub(crate) struct Case<'a, K> {
     pub(crate) message: &'a KfMessage,
     pub(crate) customer: &'a ExternalUserId,
@@ -260,6 +267,8 @@ pub(crate) struct Case<'a, K> {
     unheard: Vec<QuestionId>,
     /// Whether the message meant us: a code, a tap on a question, the word that undoes.
     pub(crate) acted: bool,
+    /// Whether the message held a code, or brought the ticket of one.
+    pub(crate) held_code: bool,
     /// Whether codes stand in a longer text, and nothing came of them that anybody would notice.
     in_passing: bool,
     /// Whether it is decided who is bound, so that no further way is looked at.
@@ -289,6 +298,7 @@ impl<K: Known> Case<'_, K> {
                     let found = recognise(content, self.circumstances.lengths);
                     if !found.codes.is_empty() {
                         self.acted = true;
+                        self.held_code = true;
                         self.try_codes(&found)?;
                     }
                 }
@@ -355,7 +365,7 @@ impl<K: Known> Case<'_, K> {
     }
 
     fn verdict(self, record: &CustomerRecord, person: &CustomerPerson) -> Verdict {
-        let Self { record: new_record, person: new_person, mut effects, acted, .. } = self;
+        let Self { record: new_record, person: new_person, mut effects, acted, held_code, .. } = self;
         if new_record != *record {
             effects.push(Effect::Customer(new_record));
         }
@@ -365,7 +375,7 @@ impl<K: Known> Case<'_, K> {
         // Who was where, and when, is the same if it is noted twice; ordinary talk leaves nothing else behind.
         let is_note = |effect: &Effect| matches!(effect, Effect::Window(_) | Effect::Person(_));
         let remember = acted || !effects.iter().all(is_note);
-        Verdict { effects, remember }
+        Verdict { effects, remember, held_code }
     }
 }
 

@@ -70,11 +70,19 @@ pub(crate) enum TreeId {
     Questions,
     /// Who announced themselves in which account, and who came.
     Windows,
+    /// Counts by day.
+    Stats,
+    /// What the business back end is still to hear of.
+    Webhooks,
+    /// What it was not told.
+    DeadLetters,
+    /// Who was erased.
+    Erasures,
 }
 
 impl TreeId {
     /// All of them.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Meta,
         Self::Codes,
         Self::Users,
@@ -91,6 +99,10 @@ impl TreeId {
         Self::Tickets,
         Self::Questions,
         Self::Windows,
+        Self::Stats,
+        Self::Webhooks,
+        Self::DeadLetters,
+        Self::Erasures,
     ];
 
     /// The tree's name on disk.
@@ -112,6 +124,10 @@ impl TreeId {
             Self::Tickets => "tickets",
             Self::Questions => "questions",
             Self::Windows => "windows",
+            Self::Stats => "stats",
+            Self::Webhooks => "webhooks",
+            Self::DeadLetters => "dead_letters",
+            Self::Erasures => "erasures",
         }
     }
 }
@@ -304,6 +320,16 @@ impl Store {
     ) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<>, StoreError> {
         let from = from.to_owned();
         Ok(self.tree(tree)?.range(from..).map(|entry| entry.map_err(StoreError::from)))
+    }
+
+    /// The entries before this key, the last one first.
+    pub(crate) fn range_back(
+        &self,
+        tree: TreeId,
+        before: &[u8],
+    ) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<>, StoreError> {
+        let before = before.to_owned();
+        Ok(self.tree(tree)?.range(..before).rev().map(|entry| entry.map_err(StoreError::from)))
     }
 
     /// The entry with the greatest key.

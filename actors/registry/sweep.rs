@@ -6,12 +6,14 @@
 use serde::de::DeserializeOwned;
 
 use super::{
+    announcing,
     crowd::MESSAGES_KEPT_S,
+    erasure,
     ledger::Ledger,
     overlay::Overlay,
     records::{
-        AuditRecord, CUSTOMER, CodeRecord, CustomerPerson, CustomerRecord, QuestionRecord, SAME,
-        TicketRecord, USER, UserPerson, decode, person_key,
+        AuditRecord, CUSTOMER, CodeRecord, CustomerPerson, CustomerRecord, DeadLetterRecord, ErasureRecord,
+        QuestionRecord, SAME, TicketRecord, USER, UserPerson, decode, person_key,
     },
     rules::{FRESH_START_S, Known as _},
     store::{Store, StoreError, TreeId},
@@ -43,6 +45,8 @@ pub(crate) struct Sweeper {
     tickets: Vec<u8>,
     questions: Vec<u8>,
     people: Vec<u8>,
+    dead_letters: Vec<u8>,
+    erasures: Vec<u8>,
 }
 
 impl Sweeper {
@@ -71,6 +75,14 @@ impl Sweeper {
         sweep(overlay, TreeId::Questions, &mut self.questions, |question: &QuestionRecord| {
             now > question.until.plus(MESSAGES_KEPT_S + MARGIN_S)
         })?;
+        let letters =
+            sweep(overlay, TreeId::DeadLetters, &mut self.dead_letters, |letter: &DeadLetterRecord| {
+                announcing::is_over(letter, now)
+            })?;
+        ledger.desk.dead_letters -= letters;
+        sweep(overlay, TreeId::Erasures, &mut self.erasures, |erasure: &ErasureRecord| {
+            erasure::is_over(erasure, now)
+        })?;
         // Longer than any ticket that was made before it changed last.
         let kept_s = PEOPLE_KEPT_S.max(ledger.desk.policy.card_ttl_s + MESSAGES_KEPT_S + MARGIN_S);
         sweep_people(overlay, &mut self.people, now.minus(kept_s))?;
@@ -81,20 +93,22 @@ impl Sweeper {
     }
 }
 
-/// Takes away what `is_over` among the next records of a tree.
+/// Takes away what `is_over` among the next records of a tree; how many.
 fn sweep<T: DeserializeOwned>(
     overlay: &mut Overlay<'_>,
     tree: TreeId,
     next: &mut Vec<u8>,
     is_over: impl Fn(&T) -> bool,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
+    let mut gone = 0;
     for (key, value) in step(overlay.store(), tree, next)? {
         // A record that this very batch has changed is not old.
         if is_over(&decode(tree, &value)?) && !overlay.has_changed(tree, &key) {
             overlay.remove(tree, &key);
+            gone += 1;
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// The same for people: who is bound stays, and who was unbound from somebody, lest the same unionid bind them again.

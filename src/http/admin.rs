@@ -24,7 +24,10 @@ use super::{
     request::{Head, Right},
 };
 
-/// How many bindings a page has at most, and if nothing is said.
+pub(crate) mod people;
+pub(crate) mod trail;
+
+/// How many entries a page has at most, and if nothing is said.
 const LIMIT_MAX: usize = 1000;
 const LIMIT_DEFAULT: usize = 100;
 
@@ -91,22 +94,6 @@ pub(crate) async fn bindings(head: Head) -> Result<Response, ApiError> {
     Ok(reply::json(StatusCode::OK, &body))
 }
 
-/// `/api/admin/bindings/{openid}`
-pub(crate) async fn binding(openid: String, head: Head) -> Result<Response, ApiError> {
-    authorize(&head, &[Method::DELETE], "DELETE").await?;
-    let openid = OpenId::new(query::path_segment(&openid)?);
-    let [erase] = query::values(&head.query, ["erase"], Plus::Space)?;
-    if erase.is_some_and(|erase| erase != "false") {
-        // Doing less than asked without a word would leave a person in the store whom somebody promised to erase.
-        return Err(ApiError::BadRequest("This version can't erase; leave erase out to unbind."));
-    }
-    if head.shared.context.handles.unbind_by_admin(openid).await? {
-        Ok(reply::empty(StatusCode::NO_CONTENT))
-    } else {
-        Err(ApiError::NotFound)
-    }
-}
-
 /// `/api/admin/locks/{external_userid}`
 pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiError> {
     authorize(&head, &[Method::DELETE], "DELETE").await?;
@@ -162,10 +149,7 @@ async fn authorize(head: &Head, methods: &[Method], allow: &'static str) -> Resu
 
 fn limit_of(text: &str) -> Result<usize, ApiError> {
     const BAD: ApiError = ApiError::BadRequest("limit is a whole number from 1 to 1000.");
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BAD);
-    }
-    text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or(BAD)
+    query::whole_number(text, 1..=LIMIT_MAX).ok_or(BAD)
 }
 
 #[cfg(test)]

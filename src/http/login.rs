@@ -64,7 +64,8 @@ pub(crate) async fn login(
         meet(shared, &openid, unionid).await;
     }
 
-    let issued_at: Timestamp = context.clock.now();
+    context.handles.count_login();
+    let issued_at: Timestamp = context.handles.session_from(&openid, context.clock.now());
     let expires_in = context.settings.session_ttl_s;
     let session = context.session_keys.issue(&UserSession { openid, unionid, issued_at }, expires_in);
     Ok(reply::json(StatusCode::OK, &SessionBody { session: &session, expires_in }))

@@ -2,8 +2,9 @@
 //!
 //! Unknown parameters are left alone. What a value means is the route's business.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
+use actors::ids::OpenKfId;
 use percent_encoding::percent_decode_str;
 
 use super::reply::ApiError;
@@ -38,6 +39,30 @@ pub(crate) fn values<'q, const N: usize>(
         *slot = Some(decoded(value, plus)?);
     }
     Ok(found)
+}
+
+/// A whole number within these bounds, in digits alone.
+pub(crate) fn whole_number(text: &str, bounds: RangeInclusive<usize>) -> Option<usize> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| is_plain && bounds.contains(number))
+}
+
+/// The longest id that is looked at, in bytes. Real ones have 32.
+const ID_BYTES_MAX: usize = 128;
+
+/// Whether it can be an id: they are visible ASCII, and end up in log lines and keys.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The account that a body may name.
+pub(crate) fn account_of(open_kfid: Option<String>) -> Result<Option<OpenKfId>, ApiError> {
+    const BAD: ApiError =
+        ApiError::BadRequest("open_kfid is an account's id; leave it out if it isn't known.");
+    match open_kfid {
+        Some(id) if !is_id(&id) => Err(BAD),
+        id => Ok(id.map(OpenKfId::new)),
+    }
 }
 
 /// One segment of a path, percent-decoded once; a broken escape is a 400.

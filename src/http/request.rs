@@ -95,6 +95,7 @@ impl Head {
         self.bearer()
             .and_then(|session| std::str::from_utf8(session).ok())
             .and_then(|session| context.session_keys.verify(session, context.clock.now()))
+            .filter(|user| context.handles.takes_session(&user.openid, user.issued_at))
             .ok_or(ApiError::SessionInvalid)
     }
 

@@ -6,7 +6,7 @@
 
 use actors::{
     handles::StaffRefusal,
-    ids::{BindCode, ExternalUserId, OpenKfId, Timestamp, UserId},
+    ids::{BindCode, ExternalUserId, Timestamp, UserId},
     messages::{StaffBindOutcome, StaffBindRequest, StaffTicketRequest},
 };
 use http::{HeaderMap, Method, StatusCode};
@@ -26,8 +26,6 @@ use crate::wecom::staff::StaffLoginError;
 
 /// The longest login code that WeCom is asked about, in bytes.
 const LOGIN_CODE_BYTES_MAX: usize = 512;
-/// The longest id that is looked at, in bytes. Real ones have 32.
-const ID_BYTES_MAX: usize = 128;
 /// The longest code that is looked at, in bytes: as much as 64 characters can have, twice what any code needs.
 const CODE_BYTES_MAX: usize = 256;
 
@@ -142,7 +140,7 @@ pub(crate) async fn tickets(head: Head, payload: Payload<impl Chunks>) -> Result
     const NO_BODY: ApiError = ApiError::BadRequest("Send {\"external_userid\": \"<the customer's>\"}.");
     let (staff, request) = asked::<CardRequest>(&head, payload, NO_BODY).await?;
     let shared = &*head.shared;
-    let account = account_of(request.open_kfid)?;
+    let account = query::account_of(request.open_kfid)?;
     may_bind(shared, &staff.userid)?;
     let customer = customer_of(&request.external_userid)?;
     let _permit = shared.asking_permit()?;
@@ -163,7 +161,7 @@ pub(crate) async fn bindings(head: Head, payload: Payload<impl Chunks>) -> Resul
     );
     let (staff, request) = asked::<BindRequest>(&head, payload, NO_BODY).await?;
     let shared = &*head.shared;
-    let account = account_of(request.open_kfid)?;
+    let account = query::account_of(request.open_kfid)?;
     may_bind(shared, &staff.userid)?;
     let customer = customer_of(&request.external_userid)?;
     if !(1..=CODE_BYTES_MAX).contains(&request.code.len()) {
@@ -215,20 +213,10 @@ fn may_bind(shared: &Shared, userid: &UserId) -> Result<(), ApiError> {
 
 /// What can't be anybody's id is nobody's: WeCom is not asked.
 fn customer_of(id: &str) -> Result<ExternalUserId, ApiError> {
-    if is_id(id) { Ok(ExternalUserId::new(id)) } else { Err(ApiError::Way(WayRefusal::CustomerUnknown)) }
-}
-
-/// Whether it can be an id: they are visible ASCII, and end up in log lines and keys.
-fn is_id(text: &str) -> bool {
-    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn account_of(open_kfid: Option<String>) -> Result<Option<OpenKfId>, ApiError> {
-    const BAD: ApiError =
-        ApiError::BadRequest("open_kfid is an account's id; leave it out if it isn't known.");
-    match open_kfid {
-        Some(id) if !is_id(&id) => Err(BAD),
-        id => Ok(id.map(OpenKfId::new)),
+    if query::is_id(id) {
+        Ok(ExternalUserId::new(id))
+    } else {
+        Err(ApiError::Way(WayRefusal::CustomerUnknown))
     }
 }
 

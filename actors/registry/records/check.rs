@@ -3,9 +3,9 @@
 //! Only the form. What records say of each other is not looked at.
 
 use super::{
-    AuditRecord, BindingRecord, CUSTOMER, CodeRecord, CursorRecord, CustomerPerson, CustomerRecord, LinkMeta,
-    OutboxRecord, QuestionRecord, SAME, SamePerson, StoreMeta, TicketRecord, USER, UserPerson, UserRecord,
-    WindowRecord, decode, number,
+    AuditRecord, BindingRecord, CUSTOMER, CodeRecord, CursorRecord, CustomerPerson, CustomerRecord,
+    DayRecord, DeadLetterRecord, ErasureRecord, LinkMeta, OutboxRecord, QuestionRecord, SAME, SamePerson,
+    StoreMeta, TicketRecord, USER, UserPerson, UserRecord, WebhookRecord, WindowRecord, decode, number,
 };
 use crate::{
     ids::{OpenId, Timestamp},
@@ -19,10 +19,17 @@ use crate::{
 pub(crate) fn check(tree: TreeId, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let bad = |why: &str| StoreError::BadRecord { tree: tree.name(), why: why.to_owned() };
     match tree {
-        TreeId::Outbox | TreeId::Guesses | TreeId::Audit | TreeId::Unreadable => drop(number(tree, key)?),
+        TreeId::Outbox
+        | TreeId::Guesses
+        | TreeId::Audit
+        | TreeId::Unreadable
+        | TreeId::Stats
+        | TreeId::Webhooks
+        | TreeId::DeadLetters => drop(number(tree, key)?),
         TreeId::Seen if !key.contains(&0) => return Err(bad("its key names no message")),
         TreeId::Questions if key.len() != 16 => return Err(bad("its key names no question")),
-        TreeId::Questions => {}
+        TreeId::Erasures if key.len() != 16 => return Err(bad("its key is no digest")),
+        TreeId::Questions | TreeId::Erasures => {}
         _ => drop(std::str::from_utf8(key).map_err(|_| bad("its key is not UTF-8"))?),
     }
     match tree {
@@ -51,6 +58,10 @@ pub(crate) fn check(tree: TreeId, key: &[u8], value: &[u8]) -> Result<(), StoreE
         TreeId::Tickets => drop(decode::<TicketRecord>(tree, value)?),
         TreeId::Questions => drop(decode::<QuestionRecord>(tree, value)?),
         TreeId::Windows => drop(decode::<WindowRecord>(tree, value)?),
+        TreeId::Stats => drop(decode::<DayRecord>(tree, value)?),
+        TreeId::Webhooks => drop(decode::<WebhookRecord>(tree, value)?),
+        TreeId::DeadLetters => drop(decode::<DeadLetterRecord>(tree, value)?),
+        TreeId::Erasures => drop(decode::<ErasureRecord>(tree, value)?),
     }
     Ok(())
 }

@@ -51,6 +51,7 @@ pub(crate) fn hear<K: Known>(case: &mut Case<'_, K>) -> Result<(), K::Error> {
     if !is_live(case.known, &record, &case.record, case.sent())? || case.has_declined(&subject) {
         return Ok(());
     }
+    case.held_code = true;
     let (openid, sent) = (record.openid.clone(), case.sent());
     let standing = standing(case.known, case.policy(), &openid, case.customer, sent)?;
     let is_same_person = case.policy().ways.unionid
