@@ -26,6 +26,12 @@ function kept(make) {
   return holder;
 }
 
+/** The plots are drawn anew by an observer. @param {Operator} operator @param {number} width */
+async function resized({ page }, width) {
+  await page.setViewport({ width, height: 900 });
+  await page.waitForFunction(() => [...document.querySelectorAll('.plot-area')].every((area) => Math.abs((area.querySelector('svg')?.clientWidth ?? 0) - area.clientWidth) <= 1));
+}
+
 /** Every width in both themes: nothing faint, cut, or wider than the screen. @param {Operator} operator @param {string} name */
 async function looksRight(operator, name) {
   const { page } = operator;
@@ -33,9 +39,8 @@ async function looksRight(operator, name) {
     await operator.theme(theme);
     assert.deepEqual(await page.evaluate(faintTexts, 4.5), [], theme);
     for (const width of WIDTHS) {
-      await page.setViewport({ width, height: 900 });
-      // The plots are drawn anew by an observer.
-      await page.waitForFunction(() => [...document.querySelectorAll('.plot-area')].every((area) => Math.abs((area.querySelector('svg')?.clientWidth ?? 0) - area.clientWidth) <= 1));
+      await resized(operator, width);
+      await operator.toTop();
       assert.deepEqual(await page.evaluate(crampedTexts), [], `${width} px, ${theme}`);
       assert.deepEqual(await page.evaluate(smallTargets, 28), [], `${width} px`);
       if (width === 1366 || width === 390) await operator.picture(`operator-${name}-${width}-${theme}`);
@@ -341,7 +346,8 @@ operated(
     assert.equal(await page.$$eval('body img, body script', (all) => all.length), 0);
     assert.equal(await page.title(), 'kfbind 运维');
     for (const width of [1366, 390]) {
-      await page.setViewport({ width, height: 900 });
+      await resized(operator, width);
+      await operator.toTop();
       assert.deepEqual(await page.evaluate(crampedTexts), [], `${width} px`);
       await operator.picture(`operator-hostile-${width}`);
     }

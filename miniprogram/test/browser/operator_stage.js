@@ -91,6 +91,8 @@ class Operator {
   /** Presses a button with this text, inside of something. @param {string} within @param {string} text */
   async press(within, text) {
     const found = await this.page.waitForSelector(`::-p-xpath(//*[@id="${within}"]//button[normalize-space(.)="${text}"])`);
+    // Not under the head, which stays where it is.
+    await found?.evaluate((button) => button.scrollIntoView({ block: 'center' }));
     await found?.click();
   }
 
@@ -102,9 +104,13 @@ class Operator {
     ]);
   }
 
+  toTop() {
+    return this.page.evaluate(() => window.scrollTo(0, 0));
+  }
+
   /** @param {string} name */
   async picture(name) {
-    await this.page.evaluate(() => window.scrollTo(0, 0));
+    await this.toTop();
     await picture(this.page, name, true);
   }
 }
