@@ -172,4 +172,4 @@ function operated(name, play, { fake, but, width = 1366, height = 900 } = {}) {
   });
 }
 
-module.exports = { Operator, endFiles, operated };
+module.exports = { Operator, answered, endFiles, operated };

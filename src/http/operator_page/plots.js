@@ -137,7 +137,7 @@ export class Plot {
     }
     svg.append(...this.dayLabels(left, each));
     svg.append(...(spec.kind === 'lines' ? this.lines(left, each, y) : this.columns(left, each, y)));
-    if (most === 0) svg.append(drawn('text', { class: 'nothing', x: left + (width - left) / 2, y: HEIGHT / 2, 'text-anchor': 'middle' }, '这些天还没有'));
+    if (days.every((day) => spec.series.every(({ of }) => spec.kind === 'lines' ? of(day) === null : !of(day)))) svg.append(drawn('text', { class: 'nothing', x: left + (width - left) / 2, y: HEIGHT / 2, 'text-anchor': 'middle' }, '这些天还没有'));
     this.area.replaceChildren(svg);
     this.mark();
     this.tell();
