@@ -7,7 +7,6 @@ use http::{HeaderValue, Method, StatusCode, header};
 use warp::{Filter, Rejection, path::FullPath, reply::Response};
 
 use super::{
-    boxed,
     reply::{self, ApiError, finish},
     request::{Head, head},
 };
@@ -42,30 +41,29 @@ const SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
      require-trusted-types-for 'script'; trusted-types 'none'",
 );
 
-/// `/admin`, and its files below it.
+/// `/admin` and all below it, in one branch: what waits in a connection is as large as all branches together.
 pub(crate) fn routes() -> impl Filter<Extract = (Response,), Error = Rejection> + Copy + Send + Sync + 'static
 {
-    let page = warp::path!("admin").and(warp::path::full()).and(head());
-    let page = page.then(|path, head| boxed(page_at(path, head))).map(finish);
-    let file = warp::path!("admin" / String).and(head());
-    page.or(file.then(|name, head| boxed(file_named(name, head))).map(finish)).unify()
+    let page = warp::path("admin").and(warp::path::full()).and(head());
+    page.map(|path: FullPath, head| finish(at(path.as_str(), &head)))
 }
 
-async fn page_at(path: FullPath, head: Head) -> Result<Response, ApiError> {
-    let page = answer(&head, &HTML, PAGE)?;
-    if path.as_str().ends_with('/') {
-        // From there the page would look for its files one folder too deep.
-        let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
-        response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("../admin"));
-        return Ok(response);
+fn at(path: &str, head: &Head) -> Result<Response, ApiError> {
+    match path.trim_start_matches('/').strip_prefix("admin").unwrap_or_default() {
+        "" => answer(head, &HTML, PAGE),
+        "/" => {
+            answer(head, &HTML, PAGE)?;
+            // From there the page would look for its files one folder too deep.
+            let mut response = reply::empty(StatusCode::PERMANENT_REDIRECT);
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("../admin"));
+            Ok(response)
+        }
+        below => {
+            let found = FILES.iter().find(|(name, ..)| below.strip_prefix('/') == Some(*name));
+            let (_, kind, text) = found.ok_or(ApiError::NotFound)?;
+            answer(head, kind, text)
+        }
     }
-    Ok(page)
-}
-
-async fn file_named(name: String, head: Head) -> Result<Response, ApiError> {
-    let found = FILES.iter().find(|(known, ..)| *known == name);
-    let (_, kind, text) = found.ok_or(ApiError::NotFound)?;
-    answer(&head, kind, text)
 }
 
 fn answer(head: &Head, kind: &HeaderValue, text: &'static str) -> Result<Response, ApiError> {

@@ -12,7 +12,7 @@ async fn named_files(site: &Site) -> Vec<String> {
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         for part in text.split(['"', '\'']) {
             let name = part.strip_prefix("admin/").or_else(|| part.strip_prefix("./"));
-            let path = name.filter(|name| name.ends_with(".js") || name.ends_with(".css"));
+            let path = name.filter(|name| matches!(name.rsplit_once('.'), Some((_, "js" | "css"))));
             let path = path.map(|name| format!("/admin/{name}"));
             if let Some(path) = path.filter(|path| !found.contains(path)) {
                 found.push(path.clone());
