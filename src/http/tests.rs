@@ -42,6 +42,7 @@ use crate::{
 mod binding_routes;
 mod callbacks;
 mod hostile;
+mod operator_page;
 mod staff;
 mod ways;
 
