@@ -5,10 +5,12 @@
 use actors::{handles::Health, messages::AccountReport};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
     WecomHealth,
+    openapi::shapes::HealthStatus,
     reply::{self, ApiError, Rfc3339},
     request::{Head, Right},
 };
@@ -17,14 +19,22 @@ use super::{
 const CLOCK_SKEW_S_MAX: u64 = 30;
 const OPEN_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-#[derive(Serialize)]
-struct StatusBody {
+/// In a word.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusBody {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
 }
 
-#[derive(Serialize)]
-struct DetailBody<'h> {
+/// In detail, for whoever has the admin key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(super) struct DetailBody<'h> {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
+    /// Worst first; each says what to look at.
+    #[schema(value_type = Vec<String>)]
     problems: &'h [String],
     store: StoreBody,
     actors: ActorsBody<'h>,
@@ -32,28 +42,40 @@ struct DetailBody<'h> {
     accounts: Vec<AccountBody<'h>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoreHealth)]
 struct StoreBody {
     writable: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ActorsHealth)]
 struct ActorsBody<'h> {
+    /// Those that don't answer.
+    #[schema(value_type = Vec<String>)]
     silent: &'h [&'static str],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WecomHealth)]
 struct WecomBody<'h> {
     access_token_had: bool,
+    /// Calls are stopped because the credentials are wrong.
     stopped: bool,
+    /// How far our clock is ahead of WeCom's, in seconds.
+    #[schema(required = true)]
     clock_skew_s: Option<i64>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccountHealth)]
 struct AccountBody<'h> {
     open_kfid: &'h str,
+    #[schema(required = true)]
     last_pull_at: Option<Rfc3339>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 
