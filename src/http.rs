@@ -20,6 +20,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use warp::{Filter, Rejection, reply::Response};
 
 use crate::{
+    forward::Forwarder,
+    tls::Certificates,
     wechat::WechatClient,
     wecom::{envelope::CallbackKeys, staff::StaffClient},
 };
@@ -40,11 +42,12 @@ mod request;
 mod seats;
 mod server;
 mod session;
+mod side;
 mod staff;
 mod ticket;
 
 pub use openapi::document as openapi_document;
-pub use server::serve;
+pub use server::{Doors, serve};
 pub use session::{SessionKeys, StaffSession, UserSession};
 
 use admin::{people, trail};
@@ -73,6 +76,10 @@ pub struct Context {
     pub staff: Option<StaffClient>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Passes authentic callbacks on.
+    pub forwarder: Forwarder,
+    /// Means HTTPS on the main listener; `None` = plain HTTP.
+    pub certificates: Option<Arc<Certificates>>,
     /// The operator's decisions.
     pub settings: HttpSettings,
     /// Tells how WeCom's client is; called for each `/readyz`, so it should only look.

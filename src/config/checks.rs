@@ -67,6 +67,14 @@ pub(super) fn http_address(text: &str) -> Result<String, Fault> {
     http_url(text).map(|_| text.to_owned())
 }
 
+/// Another program that callbacks are passed on to.
+pub(super) fn target(text: &str) -> Result<String, Fault> {
+    if http_url(text)?.fragment().is_some() {
+        return Err(Fault::new("has a fragment", "end each URL before the #"));
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn proxy(text: &str) -> Result<SecretString, Fault> {
     let fix = "write it like \"http://10.0.0.5:3128\", \"https://…\" or \"socks5://…\"; in a user's name or password \
                write / as %2F, ? as %3F and # as %23";

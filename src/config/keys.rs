@@ -6,6 +6,10 @@ use super::value::Kind;
 
 /// One key.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent, and a row names only those that it has"
+)]
 pub(super) struct Key {
     /// `section.key`.
     pub(super) name: &'static str,
@@ -13,6 +17,8 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// Never shown; may be read from a file.
     pub(super) secret: bool,
+    /// Addresses whose query may hold a secret: it is not shown.
+    pub(super) query_hidden: bool,
     /// Empty is an error.
     pub(super) required: bool,
     /// What it switches on is not built yet: any value but the default is an error.
@@ -21,7 +27,7 @@ pub(super) struct Key {
 
 impl Key {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, secret: false, required: false, later: false }
+        Self { name, kind, secret: false, query_hidden: false, required: false, later: false }
     }
 
     const fn text(name: &'static str) -> Self {
@@ -30,6 +36,11 @@ impl Key {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    const fn query_hidden(mut self) -> Self {
+        self.query_hidden = true;
         self
     }
 
@@ -65,9 +76,9 @@ const DAY_S: u64 = 24 * HOUR_S;
 pub(super) const KEYS: &[Key] = &[
     Key::text("server.listen").required(),
     Key::new("server.shutdown_grace", Kind::Time { min_ms: 0, max_ms: 600_000 }),
-    Key::text("server.ops_listen").later(),
-    Key::text("server.tls_cert").later(),
-    Key::text("server.tls_key").later(),
+    Key::text("server.ops_listen"),
+    Key::text("server.tls_cert"),
+    Key::text("server.tls_key"),
     Key::new("server.trusted_proxies", Kind::List),
     Key::text("store.path").required(),
     Key::text("wecom.corp_id").required(),
@@ -76,7 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text("wecom.encoding_aes_key").secret().required(),
     Key::text("wecom.token_previous").secret(),
     Key::text("wecom.encoding_aes_key_previous").secret(),
-    Key::new("wecom.forward_to", Kind::List).later(),
+    Key::new("wecom.forward_to", Kind::List).query_hidden(),
     Key::text("wecom.api_base").required(),
     Key::new("wecom.accounts", Kind::List),
     Key::new("wecom.request_timeout", Kind::Time { min_ms: 10, max_ms: 300_000 }),

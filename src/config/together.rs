@@ -58,6 +58,14 @@ pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
             "set both server.tls_cert and server.tls_key, or neither",
         ));
     }
+    let (listen, ops_listen) = (config.server.listen, config.server.ops_listen);
+    if ops_listen == Some(listen) && listen.port() != 0 {
+        problems.push(Problem::new(
+            "server.ops_listen",
+            "is the same address as server.listen",
+            "give it another port, or leave it empty to have everything on server.listen",
+        ));
+    }
     let wants_secret = config.binding.methods.contains(&Method::Staff) && config.wecom.staff_secret.is_none();
     if wants_secret && !already_wrong(problems, STAFF_SECRET) {
         let variable =
@@ -99,6 +107,7 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
     let mut notes = Vec::new();
     note_link(config, &mut notes);
     note_ways(config, &mut notes);
+    note_ops(config, &mut notes);
     let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_plain(&config.wecom.token) {
         notes.push(Problem::new(
@@ -116,6 +125,18 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
         ));
     }
     notes
+}
+
+/// What is shown on `ops_listen` without a key, and in plain HTTP.
+fn note_ops(config: &Config, notes: &mut Vec<Problem>) {
+    if config.server.ops_listen.is_some_and(|address| !address.ip().is_loopback()) {
+        notes.push(Problem::new(
+            "server.ops_listen",
+            "can be reached from other machines; it speaks plain HTTP, and shows metrics and the details of /readyz to \
+             everybody",
+            "let a firewall admit nobody but your monitoring and your back end",
+        ));
+    }
 }
 
 /// What a link of the operator's own takes away from the ways that need one.
