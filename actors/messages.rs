@@ -123,8 +123,10 @@ pub enum KfSyncMessage {
 pub struct PageFate {
     /// Whether WeCom has more.
     pub has_more: bool,
-    /// Whether there was nothing on the page.
-    pub is_empty: bool,
+    /// How many messages were on the page, unreadable ones included.
+    pub messages: usize,
+    /// When the newest of them was sent.
+    pub newest: Option<Timestamp>,
     /// Where the next page begins, if WeCom named it.
     pub cursor: Option<Cursor>,
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::catching_up::CatchingUp;
 use crate::{
     backoff::Backoff,
     ids::{Cursor, OpenKfId, SyncToken, Timestamp},
@@ -65,6 +66,8 @@ pub(super) struct Account {
     pub(super) started_at: Option<Instant>,
     /// What the pull under way was asked with.
     pub(super) pulled_with: (Option<Cursor>, Option<SyncToken>),
+    /// While pages follow each other.
+    pub(super) catching_up: Option<CatchingUp>,
     /// Empty pages in a row.
     pub(super) empty_pages: u32,
     failures: u32,
@@ -86,6 +89,7 @@ impl Account {
             reconcile_at: now,
             started_at: None,
             pulled_with: (None, None),
+            catching_up: None,
             empty_pages: 0,
             failures: 0,
             refusals: 0,

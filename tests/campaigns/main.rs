@@ -17,6 +17,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use connections::Crowd;
 use report::{Failure, Report};
 
+mod archive;
 mod ballast;
 mod connections;
 mod disk;
@@ -53,6 +54,9 @@ struct Arguments {
     /// How long to soak.
     #[arg(long, global = true, default_value_t = 60)]
     minutes: u64,
+    /// How many bindings to export and import.
+    #[arg(long, global = true, default_value_t = 100_000)]
+    bindings: u64,
     /// Cargo says so where it runs this.
     #[arg(long, global = true, hide = true)]
     bench: bool,
@@ -72,6 +76,8 @@ enum Campaign {
     Window,
     /// 10,000 idle connections and 1,000 slow ones, while customers go on binding
     Connections,
+    /// A large store, exported, imported, and asked everything again
+    Archive,
     /// A little of kill and faults, for every change
     Short,
 }
@@ -89,7 +95,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> bool {
-    let Arguments { campaign, count, seed, minutes, .. } = *arguments;
+    let Arguments { campaign, count, seed, minutes, bindings, .. } = *arguments;
     match campaign {
         Campaign::Kill => repeat("kill", seed, count.unwrap_or(500), 4, kill::run).await,
         Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 64, faults::run).await,
@@ -105,6 +111,7 @@ async fn run(arguments: &Arguments) -> bool {
             repeat("powercut", seed, count.unwrap_or(200), 3, run).await
         }
         Campaign::Soak => soak::run(seed, minutes).await,
+        Campaign::Archive => archive::run(seed, bindings).await,
         Campaign::Window => window::run(seed).await,
         Campaign::Connections => {
             let binary = env!("CARGO_BIN_EXE_kfbind").into();

@@ -18,6 +18,7 @@ mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one,
 mod broken_stores; // a full disk, and directories that can't be used
 mod callback_delivery; // what callbacks bring about: one look
 mod callback_verify; // the echo, and refusing what isn't WeCom's
+mod check_online; // what each console was not told is found and named
 mod codes; // getting a code: shape, again, too often, none
 #[path = "../campaigns/connections.rs"]
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
@@ -37,6 +38,7 @@ mod openapi; // the description of the routes, against the routes
 mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
 mod process; // the binary: environment, exit codes, kills
+mod progress; // how far long work has come
 mod recognition; // rule 5: what counts as a code, and what is answered
 mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
 mod stopping; // an orderly stop
