@@ -5,11 +5,13 @@
 use actors::{handles::Health, ids::Timestamp, messages::AccountReport, ports::KfAccount};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
     WecomHealth,
     callback::RefusalSeen,
+    openapi::shapes::HealthStatus,
     reply::{self, ApiError, Rfc3339},
     request::{Head, Right},
     side::Side,
@@ -20,14 +22,22 @@ use crate::tls::Finding;
 const CLOCK_SKEW_S_MAX: u64 = 30;
 const OPEN_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-#[derive(Serialize)]
-struct StatusBody {
+/// In a word.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusBody {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
 }
 
-#[derive(Serialize)]
-struct DetailBody<'h> {
+/// In detail, for whoever has the admin key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(super) struct DetailBody<'h> {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
+    /// Worst first; each says what to look at.
+    #[schema(value_type = Vec<String>)]
     problems: &'h [String],
     store: StoreBody,
     actors: ActorsBody<'h>,
@@ -38,31 +48,44 @@ struct DetailBody<'h> {
     unserved_accounts: Vec<UnservedBody<'h>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoreHealth)]
 struct StoreBody {
     writable: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ActorsHealth)]
 struct ActorsBody<'h> {
+    /// Those that don't answer.
+    #[schema(value_type = Vec<String>)]
     silent: &'h [&'static str],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WecomHealth)]
 struct WecomBody<'h> {
     access_token_had: bool,
+    /// Calls are stopped because the credentials are wrong.
     stopped: bool,
+    /// How far our clock is ahead of WeCom's, in seconds.
+    #[schema(required = true)]
     clock_skew_s: Option<i64>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallbackHealth)]
 struct CallbacksBody {
+    #[schema(required = true)]
     key_to_check: Option<&'static str>,
+    #[schema(required = true)]
     last_refusal: Option<RefusalBody>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallbackRefusal)]
 struct RefusalBody {
     at: Rfc3339,
     reason: &'static str,
@@ -75,7 +98,8 @@ impl From<RefusalSeen> for RefusalBody {
 }
 
 /// An account that WeCom lists and nobody serves here.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnservedAccount)]
 struct UnservedBody<'h> {
     open_kfid: &'h str,
     name: &'h str,
@@ -88,12 +112,17 @@ impl<'h> From<&'h KfAccount> for UnservedBody<'h> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccountHealth)]
 struct AccountBody<'h> {
     open_kfid: &'h str,
+    #[schema(required = true)]
     name: Option<&'h str>,
+    #[schema(required = true)]
     api_managed: Option<bool>,
+    #[schema(required = true)]
     last_pull_at: Option<Rfc3339>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 

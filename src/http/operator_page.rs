@@ -73,7 +73,7 @@ fn answer(head: &Head, kind: &HeaderValue, text: &'static str) -> Result<Respons
     if !matches!(head.method, Method::GET | Method::HEAD) {
         return Err(ApiError::MethodNotAllowed("GET, HEAD"));
     }
-    let mut response = reply::bytes_of(StatusCode::OK, kind.clone(), text.into());
+    let mut response = reply::bytes_of(StatusCode::OK, kind.clone(), text);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, SECURITY_POLICY);
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

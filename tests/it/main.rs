@@ -34,6 +34,7 @@ mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
 mod long_poll; // waiting for a change
 mod notify; // what is told to whoever started the process; its version
+mod openapi; // the description of the routes, against the routes
 mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
 mod process; // the binary: environment, exit codes, kills

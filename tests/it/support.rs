@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod client;
+pub(crate) mod documented;
 pub(crate) mod mounted;
 pub(crate) mod process;
 mod settings;
