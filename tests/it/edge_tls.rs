@@ -249,7 +249,7 @@ async fn who_never_finishes_a_handshake_is_closed() {
         }
     });
     let mut bytes = Vec::new();
-    let (silent, half, _) = tokio::join!(rest(&mut silent), rest(&mut half), async {
+    let (silent, half, ()) = tokio::join!(rest(&mut silent), rest(&mut half), async {
         // Closed with bytes of ours unread, it may be a reset.
         drop(timeout(DEADLINE, answers.read_to_end(&mut bytes)).await.expect("not closed"));
     });
