@@ -41,6 +41,7 @@ use crate::{
 
 mod binding_routes;
 mod callbacks;
+mod edge;
 mod hostile;
 mod operator_page;
 mod staff;

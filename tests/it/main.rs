@@ -24,6 +24,9 @@ mod codes; // getting a code: shape, again, too often, none
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
 mod dashboards; // the metrics that deploy/ names
 mod demo; // the two-phone page's server
+mod edge_forward; // callbacks for other programs on the same app
+mod edge_ops; // operators on an address of their own
+mod edge_tls; // HTTPS by the service itself, and certificates that change
 mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod hostile; // bytes that nobody should send: floods, garbage, bodies without an end
 mod hostile_callers; // guessing, replaying, forging, enumerating
