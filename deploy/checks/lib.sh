@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# Where chroot and nginx are, on some machines.
+PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d)
 pids=()
 finish() {
