@@ -83,7 +83,10 @@ fn the_dashboard_is_whole() {
         if panel["type"] == "row" {
             continue;
         }
-        assert!(panel["description"].as_str().is_some_and(|text| !text.is_empty()), "{title} explains nothing");
+        assert!(
+            panel["description"].as_str().is_some_and(|text| !text.is_empty()),
+            "{title} explains nothing"
+        );
         let targets = panel["targets"].as_array().unwrap();
         assert!(!targets.is_empty(), "{title} asks nothing");
         for target in targets {
