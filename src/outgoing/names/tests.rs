@@ -142,7 +142,7 @@ async fn a_name_without_addresses_says_who_was_asked_and_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_server_that_never_answers_is_named_before_the_connection_times_out() {
-    let machine = Machine::new(Some("nameserver 127.0.0.1\n"), None).await;
+    let machine = Machine::new(Some("nameserver 127.0.0.1\noptions attempts:9\n"), None).await;
     let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let silent = Names { port: deaf.local_addr().unwrap().port(), ..machine.names.clone() };
     let looking = tokio::time::timeout(super::super::CONNECT_TIMEOUT_MAX, silent.look_up("both.example.com"));
