@@ -24,8 +24,9 @@ use tokio::{
 
 use crate::{
     clock::SystemClock,
-    config::{self, Config, Method},
+    config::{self, Config, Method, NotifySettings},
     http::{self, HttpSettings, SessionKeys, WecomHealth},
+    notify::Supervisor,
     outgoing,
     wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
@@ -170,19 +171,26 @@ impl App {
     }
 }
 
-/// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on.
-pub fn serve(config: &Config) -> anyhow::Result<()> {
+/// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on. Whoever is named by `notify`
+/// is told how it is.
+pub fn serve(config: &Config, notify: &NotifySettings) -> anyhow::Result<()> {
     raise_file_limit();
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let app = App::start(config, Machine::default()).await?;
+        let supervisor = Supervisor::of(notify);
+        supervisor.ready(&format!("{} listens on {}", env!("KFBIND_VERSION"), app.addr())).await;
         let mut failed = app.failed();
+        let handles = app.system.handles();
+        let pings = supervisor.watch(async || handles.health().await.silent_actors.is_empty());
         let why = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
+            never = pings => match never {},
             why = failed.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
         };
         tracing::info!("stopping");
+        supervisor.stopping().await;
         app.stop().await;
         match why {
             None => {

@@ -25,7 +25,7 @@ use std::{
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-pub use environment::{Environment, LogSettings};
+pub use environment::{Environment, LogSettings, NotifySettings};
 
 /// The file that is read where none is named, from the working directory.
 const DEFAULT_FILE: &str = "config.toml";

@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod logging;
+pub mod notify;
 pub mod outgoing;
 pub mod sim;
 pub mod wechat;

@@ -23,7 +23,7 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
             "actors::tally",
         ],
     ),
-    ("app", &["actors", "clock", "config", "http", "logging", "outgoing", "wechat", "wecom"]),
+    ("app", &["actors", "clock", "config", "http", "logging", "notify", "outgoing", "wechat", "wecom"]),
     ("archive", &["actors::archive", "actors::ids", "actors::messages"]),
     ("http", &["actors", "archive", "wechat", "wecom"]),
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
@@ -35,6 +35,7 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("clock", &["actors::ports"]),
     ("logging", &["config"]),
+    ("notify", &["config::NotifySettings"]),
 ];
 
 /// The same for the inside. Actors talk through messages and never import each other; `system` wires them.
