@@ -1,4 +1,5 @@
-//! Compiles the mini program's page for a browser and leaves it for `kfbind demo` to embed.
+//! Compiles the mini program's page for a browser and leaves it for `kfbind demo` to embed; and says which commit is
+//! built, for `kfbind --version`.
 //!
 //! Uses Node and the packages that `miniprogram/package-lock.json` pins, installed below `OUT_DIR` once. Where Node or
 //! the packages can't be had the build succeeds all the same, and the demo's left phone says what to install. Nothing
@@ -30,7 +31,15 @@ const SOURCES: [&str; 11] = [
 /// What comes out. Both are empty where the page could not be compiled.
 const OUTPUTS: [&str; 2] = ["page.html", "page.js"];
 
+/// Names the commit where the sources are built outside of their repository, as in a container.
+const COMMIT_VARIABLE: &str = "KFBIND_COMMIT";
+/// What stands in the place of the commit where nobody knows it, as with an unpacked archive.
+const UNKNOWN_COMMIT: &str = "unknown";
+/// More than any abbreviated or whole hash with a mark behind it.
+const COMMIT_CHARS_MAX: usize = 80;
+
 fn main() -> io::Result<()> {
+    tell_version();
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let phone = out.join("phone");
     fs::create_dir_all(&phone)?;
@@ -48,6 +57,39 @@ fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The version with the commit, for the code as `KFBIND_VERSION`.
+fn tell_version() {
+    println!("cargo::rerun-if-env-changed={COMMIT_VARIABLE}");
+    let named = env::var(COMMIT_VARIABLE).ok().map(|commit| commit.trim().to_owned());
+    let named = named.filter(|commit| !commit.is_empty());
+    let commit = named.or_else(commit_of_repository).unwrap_or_else(|| UNKNOWN_COMMIT.to_owned());
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
+    if commit.len() > COMMIT_CHARS_MAX || !commit.chars().all(is_plain) {
+        println!("cargo::error={COMMIT_VARIABLE} is no commit: letters, digits and . _ + - only");
+    }
+    let version = env::var("CARGO_PKG_VERSION").unwrap_or_default();
+    println!("cargo::rustc-env=KFBIND_VERSION={version} ({commit})");
+}
+
+/// The commit that is checked out, abbreviated as git does. Whether files were changed since is not asked: cargo calls us
+/// again when `HEAD` moves, not when a file changes. A repository around ours is none of ours.
+fn commit_of_repository() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let said = run(Command::new("git").args(arguments), "asking git").ok()?;
+        Some(said.trim().to_owned()).filter(|said| !said.is_empty())
+    };
+    let top = fs::canonicalize(git(&["rev-parse", "--show-toplevel"])?).ok()?;
+    if top != fs::canonicalize(env::var_os("CARGO_MANIFEST_DIR")?).ok()? {
+        return None;
+    }
+    // Git knows where they are in a worktree, too. The log grows with every commit, checkout and reset.
+    for file in ["HEAD", "logs/HEAD"] {
+        let path = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists());
+        path.inspect(|path| println!("cargo::rerun-if-changed={path}"));
+    }
+    git(&["rev-parse", "--short", "HEAD"])
 }
 
 fn compile(mini_program: &Path, phone: &Path) -> Result<(), String> {

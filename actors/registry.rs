@@ -21,12 +21,14 @@ pub mod archive;
 pub(crate) mod changes;
 mod claims;
 mod code_space;
+mod commands;
 mod crowd;
 pub(crate) mod erasure;
 mod funnel;
 mod ledger;
 mod leftovers;
 mod marker;
+mod outbox;
 mod overlay;
 mod page;
 mod people;
@@ -46,8 +48,8 @@ mod writer;
 pub use page::COMMIT_TARGET;
 pub use store::StoreError;
 
-use archive::Exports;
 use changes::Changes;
+use commands::Duties;
 use crowd::Crowd;
 use erasure::{ErasedIds, Scrubber};
 use funnel::Funnel;
@@ -56,7 +58,6 @@ use marker::Marker;
 use reader::{Published, Reader};
 use records::{LinkMeta, StoreMeta, decode, encode, number};
 use store::{Store, TreeId};
-use sweep::Sweeper;
 use ways::link::Mint;
 use writer::Writer;
 
@@ -114,16 +115,7 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         store.get(TreeId::Meta, META_LINK)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
     let ration =
         store.get(TreeId::Meta, META_RATION)?.map(|bytes| decode(TreeId::Meta, &bytes)).transpose()?;
-    let last = |tree| match store.last(tree)? {
-        Some((key, _)) => number(tree, &key),
-        None => Ok(0),
-    };
-    let sequences = Sequences {
-        audit: last(TreeId::Audit)?,
-        outbox: last(TreeId::Outbox)?,
-        webhooks: last(TreeId::Webhooks)?,
-        unreadable: 0,
-    };
+    let sequences = last_ids(&store)?;
     let erased = Arc::new(ErasedIds::new(&meta.instance_key));
     let scrubber = Scrubber::load(&store, &erased)?;
     let size = |tree| store.count(tree).map(|n| i64::try_from(n).unwrap_or(i64::MAX));
@@ -157,14 +149,8 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         changes: Arc::clone(&changes),
         clock: options.clock,
         desk,
-        sweeper: Sweeper::default(),
-        scrubber,
-        exports: Exports::default(),
-        notifier: None,
-        webhooks: None,
+        duties: Duties::new(scrubber),
         room_checked_at: None,
-        unsettled: Vec::new(),
-        unsettled_webhooks: Vec::new(),
     };
     let link = link.as_ref().map(ledger::kf_link);
     Ok(Opened {
@@ -174,6 +160,20 @@ pub(crate) fn open(options: RegistryOptions) -> Result<Opened, StoreError> {
         instance_key: meta.instance_key,
         link,
         ration: ration.unwrap_or_default(),
+    })
+}
+
+/// Where the numbers go on that are given out.
+fn last_ids(store: &Store) -> Result<Sequences, StoreError> {
+    let last = |tree| match store.last(tree)? {
+        Some((key, _)) => number(tree, &key),
+        None => Ok(0),
+    };
+    Ok(Sequences {
+        audit: last(TreeId::Audit)?,
+        outbox: last(TreeId::Outbox)?,
+        webhooks: last(TreeId::Webhooks)?,
+        unreadable: 0,
     })
 }
 

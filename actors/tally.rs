@@ -47,6 +47,8 @@ pub const REPLY_RESULTS: &[&str] =
 
 /// What can become of an attempt at a webhook, and of one that is attempted no more.
 pub const WEBHOOK_RESULTS: &[&str] = &["delivered", "failed", "refused", "gave_up"];
+/// What can become of a callback on its way to another program.
+pub const FORWARD_RESULTS: &[&str] = &["ok", "refused", "timeout", "connect", "broken", "dropped"];
 
 /// The metrics of one running service. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -67,6 +69,8 @@ pub struct Metrics {
     pub callbacks: Labelled,
     /// From the first byte of a callback to our answer, in seconds.
     pub callback_seconds: Histogram,
+    /// Callbacks for other programs, by what became of them.
+    pub forwarded: Labelled,
     /// Pulls, by what became of them.
     pub sync_pulls: Labelled,
     /// Messages pulled, by kind.
@@ -115,6 +119,7 @@ impl Default for Tally {
         let mut metrics = Metrics {
             callbacks: with_values("result", CALLBACK_RESULTS),
             callback_seconds: seconds(),
+            forwarded: with_values("result", FORWARD_RESULTS),
             sync_pulls: with_values("result", PULL_RESULTS),
             sync_messages: with_values("kind", MESSAGE_KINDS),
             codes_issued: Counter::default(),
@@ -180,6 +185,7 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("callbacks", "Callbacks by what became of them", self.callbacks.clone());
         r.register("callback_seconds", "Time to answer a callback", self.callback_seconds.clone());
+        r.register("forwarded", "Callbacks passed on to wecom.forward_to", self.forwarded.clone());
         r.register("sync_pulls", "Pulls of kf/sync_msg by result", self.sync_pulls.clone());
         r.register("sync_messages", "Messages pulled by kind", self.sync_messages.clone());
         r.register("codes_issued", "Bind codes made", self.codes_issued.clone());

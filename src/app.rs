@@ -6,9 +6,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::{
     RegistryOptions,
-    ids::{OpenKfId, UserId},
+    ids::{OpenKfId, Timestamp, UserId},
     policy::{CodeFormat, Handover, NoticeTemplate, OnConflict, Policy, Rate, SyncPolicy, Texts, Ways},
-    ports::{BackEnd, Clock, Entropy},
+    ports::{Clock, Entropy},
     system::{System, SystemOptions},
     tally::Tally,
 };
@@ -24,17 +24,22 @@ use tokio::{
 
 use crate::{
     clock::SystemClock,
-    config::{self, Config, Method},
-    http::{self, HttpSettings, SessionKeys, WecomHealth},
+    config::{self, Config, Method, NotifySettings},
+    forward::{self, Forwarder},
+    http::{self, Doors, HttpSettings, SessionKeys, WecomHealth},
+    notify::Supervisor,
     outgoing,
-    webhooks::{self, SigningKey, WebhookClient},
+    tls::{Certificates, PairFiles},
     wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
         client::{WecomClient, WecomConfig},
         envelope::{CallbackKeys, EnvelopeKey},
-        staff::StaffClient,
     },
 };
+
+mod clients;
+
+use clients::{back_end, staff_client};
 
 /// Connections that wait in the kernel until they are accepted; it may allow fewer (`net.core.somaxconn`). Thousands of
 /// phones come back in the same second after a restart, and whom the kernel drops tries again seconds later only.
@@ -72,20 +77,22 @@ impl Entropy for SystemEntropy {
 /// A running service.
 pub struct App {
     addr: SocketAddr,
+    ops_addr: Option<SocketAddr>,
     system: System,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
+    senders: forward::Senders,
     grace: Duration,
 }
 
 impl App {
     /// Opens the store, starts the actors and listens. Fails where the store, the address or a key can't be used.
     pub async fn start(config: &Config, machine: Machine) -> anyhow::Result<Self> {
-        let listen = config.server.listen;
-        let listener = listener(listen).with_context(|| {
-            format!("can't listen on {listen}: stop whatever holds the port, or change `server.listen`")
-        })?;
-        let addr = listener.local_addr().context("can't tell the address of the listener")?;
+        let (main, addr) = listener("server.listen", config.server.listen)?;
+        let ops =
+            config.server.ops_listen.map(|address| listener("server.ops_listen", address)).transpose()?;
+        let (ops, ops_addr) = ops.unzip();
+        let certificates = certificates(config, machine.clock.now())?;
         let tally = Tally::default();
         let proxy = config.wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
         let outgoing = outgoing::client(config.wecom.request_timeout, proxy)
@@ -101,6 +108,7 @@ impl App {
             Arc::clone(&machine.clock),
             tally.clone(),
         ));
+        let (forwarder, senders) = Forwarder::start(&config.wecom.forward_to, &tally)?;
         let staff = staff_client(config, &outgoing, &machine, &tally);
         let wechat_config = WechatConfig {
             api_base: config.miniprogram.api_base.clone(),
@@ -137,21 +145,32 @@ impl App {
             wechat,
             staff,
             clock: machine.clock,
+            forwarder,
+            certificates,
             settings: http_settings(config),
             wecom_health: Arc::new(move || wecom_health(&wecom)),
         };
         let (stop, is_stopping) = watch::channel(false);
         let grace = config.server.shutdown_grace;
-        let server = tokio::spawn(http::serve(listener, context, is_stopping, grace));
-        // The contract fixes these words: `listening addr=…`.
+        let server = tokio::spawn(http::serve(Doors { main, ops }, context, is_stopping, grace));
+        // The contract fixes these words: `listening addr=…`, `ops listening addr=…`.
         tracing::info!(%addr, "listening");
-        Ok(Self { addr, system, stop, server, grace })
+        if let Some(addr) = ops_addr {
+            tracing::info!(%addr, "ops listening");
+        }
+        Ok(Self { addr, ops_addr, system, stop, server, senders, grace })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where operators find theirs, if they have an address of their own.
+    #[must_use]
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops_addr
     }
 
     /// Becomes `Some` with the reason when the service can't go on.
@@ -169,23 +188,30 @@ impl App {
         if served.is_err() {
             tracing::error!("the HTTP side had ended before the stop");
         }
-        self.system.stop().await;
+        tokio::join!(self.senders.stop(), self.system.stop());
     }
 }
 
-/// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on.
-pub fn serve(config: &Config) -> anyhow::Result<()> {
+/// Runs the service until SIGTERM or SIGINT; an error where it could not start or go on. Whoever is named by `notify`
+/// is told how it is.
+pub fn serve(config: &Config, notify: &NotifySettings) -> anyhow::Result<()> {
     raise_file_limit();
     runtime()?.block_on(async {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let app = App::start(config, Machine::default()).await?;
+        let supervisor = Supervisor::of(notify);
+        supervisor.ready(&format!("{} listens on {}", env!("KFBIND_VERSION"), app.addr())).await;
         let mut failed = app.failed();
+        let handles = app.system.handles();
+        let pings = supervisor.watch(async || handles.health().await.silent_actors.is_empty());
         let why = tokio::select! {
             _ = term.recv() => None,
             _ = int.recv() => None,
+            never = pings => match never {},
             why = failed.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
         };
         tracing::info!("stopping");
+        supervisor.stopping().await;
         app.stop().await;
         match why {
             None => {
@@ -197,7 +223,22 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
     })
 }
 
-fn listener(listen: SocketAddr) -> std::io::Result<TcpListener> {
+/// A listener and the address that it really has.
+fn listener(key: &str, listen: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    bind(listen)
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+        .with_context(|| format!("can't listen on {listen}: stop whatever holds the port, or change `{key}`"))
+}
+
+fn certificates(config: &Config, now: Timestamp) -> anyhow::Result<Option<Arc<Certificates>>> {
+    let (Some(cert), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
+        return Ok(None);
+    };
+    let files = PairFiles { cert: cert.clone(), key: key.clone() };
+    Ok(Some(Arc::new(Certificates::open(files, now)?)))
+}
+
+fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // As every server does, so that a restart doesn't wait for the last one's connections.
     socket.set_reuseaddr(true)?;
@@ -264,23 +305,6 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Asks WeCom which employee logs in, as the app that the WeCom mini program is linked to.
-fn staff_client(
-    config: &Config,
-    outgoing: &reqwest::Client,
-    machine: &Machine,
-    tally: &Tally,
-) -> Option<StaffClient> {
-    let secret = config.wecom.staff_secret.clone().filter(|_| ways(config).staff)?;
-    let config = WecomConfig {
-        api_base: config.wecom.api_base.clone(),
-        corp_id: config.wecom.corp_id.clone(),
-        secret,
-        app_id: config.miniprogram.app_id.clone(),
-    };
-    Some(StaffClient::new(config, outgoing.clone(), Arc::clone(&machine.clock), tally.clone()))
-}
-
 fn ways(config: &Config) -> Ways {
     let is_on = |method| config.binding.methods.contains(&method);
     Ways {
@@ -340,15 +364,6 @@ fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
     let token_previous = wecom.token_previous.as_ref().map(ExposeSecret::expose_secret);
     Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key)
         .with_previous(token_previous, previous))
-}
-
-/// Who is told of bindings. The way there is its own: `wecom.proxy` leads to WeCom.
-fn back_end(config: &Config, machine: &Machine) -> anyhow::Result<Option<Arc<dyn BackEnd>>> {
-    let (Some(url), Some(secret)) = (&config.webhooks.url, &config.webhooks.secret) else { return Ok(None) };
-    let url = url.parse().context("`webhooks.url`")?;
-    let key = SigningKey::parse(secret.expose_secret()).context("`webhooks.secret`")?;
-    let http = outgoing::client(webhooks::CALL_TIMEOUT, None).context("can't prepare webhooks")?;
-    Ok(Some(Arc::new(WebhookClient::new(url, key, http, Arc::clone(&machine.clock)))))
 }
 
 fn http_settings(config: &Config) -> HttpSettings {

@@ -24,7 +24,7 @@ use crate::{
 
 /// Binds WeChat mini-program users to the customers of a WeCom customer-service account.
 #[derive(Debug, Parser)]
-#[command(name = "kfbind", version)]
+#[command(name = "kfbind", version = env!("KFBIND_VERSION"))]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -118,7 +118,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
 fn execute(command: Command, environment: &Environment, commits: demo::Commits) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { file } => {
-            app::serve(&Config::load(&file.choice(), environment)?.config)?;
+            let config = Config::load(&file.choice(), environment)?.config;
+            app::serve(&config, &environment.notify_settings(std::process::id()))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo { port, script, seed } => {

@@ -25,7 +25,7 @@ use std::{
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-pub use environment::{Environment, LogSettings};
+pub use environment::{Environment, LogSettings, NotifySettings};
 
 /// The file that is read where none is named, from the working directory.
 const DEFAULT_FILE: &str = "config.toml";
@@ -96,8 +96,8 @@ pub struct WeCom {
     pub token_previous: Option<SecretString>,
     /// The former `EncodingAESKey`.
     pub encoding_aes_key_previous: Option<SecretString>,
-    /// Who else gets every authentic callback.
-    pub forward_to: Vec<String>,
+    /// Who else gets every authentic callback, without repeats; secret because they may hold passwords.
+    pub forward_to: Vec<SecretString>,
     /// WeCom's interface, without a slash at the end.
     pub api_base: String,
     /// The `open_kfid`s to serve, without repeats; empty = all that are managed through the API.
@@ -269,8 +269,8 @@ pub struct Admin {
 /// `[webhooks]`
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    /// Where they go.
-    pub url: Option<String>,
+    /// Where they go; secret because its query may hold a password.
+    pub url: Option<SecretString>,
     /// Signs them: `whsec_…`.
     pub secret: Option<SecretString>,
 }

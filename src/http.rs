@@ -20,6 +20,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use warp::{Filter, Rejection, reply::Response};
 
 use crate::{
+    forward::Forwarder,
+    tls::Certificates,
     wechat::WechatClient,
     wecom::{envelope::CallbackKeys, staff::StaffClient},
 };
@@ -39,10 +41,11 @@ mod request;
 mod seats;
 mod server;
 mod session;
+mod side;
 mod staff;
 mod ticket;
 
-pub use server::serve;
+pub use server::{Doors, serve};
 pub use session::{SessionKeys, StaffSession, UserSession};
 
 use admin::{people, trail};
@@ -71,6 +74,10 @@ pub struct Context {
     pub staff: Option<StaffClient>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Passes authentic callbacks on.
+    pub forwarder: Forwarder,
+    /// Means HTTPS on the main listener; `None` = plain HTTP.
+    pub certificates: Option<Arc<Certificates>>,
     /// The operator's decisions.
     pub settings: HttpSettings,
     /// Tells how WeCom's client is; called for each `/readyz`, so it should only look.

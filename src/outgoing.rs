@@ -1,7 +1,8 @@
 //! The one HTTP client for all calls that we make, and the one way to read an answer.
 //!
 //! TLS is rustls with the ring provider; certificates are checked against the roots that the binary brings and, where
-//! they can be read, the system's (a company's own proxy needs those). Nothing here retries, follows redirects,
+//! they can be read, the system's (a company's own proxy needs those). Names of hosts are looked up in Rust, see
+//! `outgoing/names.rs`. Nothing here retries, follows redirects,
 //! looks at proxy variables of the environment, or knows what the calls are about.
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
@@ -10,6 +11,10 @@ use http::StatusCode;
 use reqwest::{Client, Proxy, RequestBuilder, Response, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::Instant;
+
+mod names;
+
+use names::Names;
 
 /// How long a connection may take to stand, TLS included; less where the request's own time-out is shorter.
 pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
@@ -46,6 +51,7 @@ pub fn client(request_timeout: Duration, proxy: Option<&str>) -> Result<Client, 
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
+        .dns_resolver(Arc::new(Names::default()))
         .user_agent(concat!("kfbind/", env!("CARGO_PKG_VERSION")));
     if let Some(proxy) = proxy.filter(|proxy| !proxy.is_empty()) {
         let scheme = proxy.split_once("://").map_or("", |(scheme, _)| scheme);

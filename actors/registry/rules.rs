@@ -248,6 +248,10 @@ pub(crate) fn decide<K: Known>(
 }
 
 /// One message under decision.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the message, and most go together"
+)]
 pub(crate) struct Case<'a, K> {
     pub(crate) message: &'a KfMessage,
     pub(crate) customer: &'a ExternalUserId,

@@ -2,10 +2,15 @@
 
 use std::{io::Write, process::ExitCode};
 
+use actors::ports::Clock as _;
 use anyhow::Context as _;
 
 use super::online::{self, Findings};
-use crate::config::{Config, ConfigFile, Environment};
+use crate::{
+    clock::SystemClock,
+    config::{Config, ConfigFile, Environment, Problem},
+    tls::{self, Finding, PairFiles},
+};
 
 /// Prints what it finds; 1 where anything is wrong.
 pub(super) fn run(
@@ -22,18 +27,44 @@ pub(super) fn run(
         }
     };
     write!(out, "{}", loaded.effective)?;
-    for note in &loaded.notes {
+    let certificate = certificate(&loaded.config);
+    for note in loaded.notes.iter().chain(&certificate.notes) {
         writeln!(out, "\n# note: {}", note.to_string().replace('\n', "\n# "))?;
     }
+    for problem in &certificate.problems {
+        writeln!(out, "\n{problem}")?;
+    }
+    let offline = if certificate.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if !online {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(offline);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("could not start the runtime that makes the calls")?;
     let listed = runtime.block_on(online::ask(&loaded.config))?;
-    report(&online::judge(&loaded.config, listed), out)
+    let online = report(&online::judge(&loaded.config, listed), out)?;
+    Ok(if online == ExitCode::SUCCESS { offline } else { online })
+}
+
+/// What is wrong with the certificate for HTTPS, or soon will be.
+#[derive(Default)]
+struct Certificate {
+    problems: Vec<Problem>,
+    notes: Vec<Problem>,
+}
+
+fn certificate(config: &Config) -> Certificate {
+    let (Some(cert), Some(key)) = (&config.server.tls_cert, &config.server.tls_key) else {
+        return Certificate::default();
+    };
+    let files = PairFiles { cert: cert.clone(), key: key.clone() };
+    let judged = tls::judge(&files, SystemClock.now());
+    let said = |findings: Vec<Finding>| {
+        let problem = |one: Finding| Problem { key: one.key.to_owned(), what: one.what, fix: one.fix };
+        findings.into_iter().map(problem).collect()
+    };
+    Certificate { problems: said(judged.problems), notes: said(judged.notes) }
 }
 
 fn report(findings: &Findings, out: &mut impl Write) -> anyhow::Result<ExitCode> {
@@ -79,6 +110,39 @@ mod tests {
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(!text.contains("Hush") && !text.contains("jWmYm7qr"), "{text}");
         assert!(text.contains("secret = \"***\"  # KFBIND_WECOM__SECRET"), "{text}");
+    }
+
+    #[test]
+    fn a_certificate_that_clients_would_refuse_is_a_problem_and_one_that_ends_soon_a_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key] = ["c.pem", "k.pem"].map(|name| folder.path().join(name));
+        let now_s = i64::try_from(SystemClock.now().0).unwrap();
+        for (days_left, wanted) in [(-1, ExitCode::FAILURE), (13, ExitCode::SUCCESS), (30, ExitCode::SUCCESS)]
+        {
+            let signing = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1)
+                + std::time::Duration::from_secs((now_s + days_left * 24 * 3_600).unsigned_abs());
+            std::fs::write(&cert, params.self_signed(&signing).unwrap().pem()).unwrap();
+            std::fs::write(&key, signing.serialize_pem()).unwrap();
+            let [cert, key] = [&cert, &key].map(|path| path.to_str().unwrap());
+            let variables = [
+                ("KFBIND_WECOM__SECRET", "x"),
+                ("KFBIND_SERVER__TLS_CERT", cert),
+                ("KFBIND_SERVER__TLS_KEY", key),
+            ];
+            let (text, code) = printed(GOOD, &variables);
+            assert_eq!(code, wanted, "{days_left}: {text}");
+            assert_eq!(text.contains("\nserver.tls_cert: "), days_left < 0, "{text}");
+            assert_eq!(text.contains("# note: server.tls_cert: "), days_left == 13, "{text}");
+        }
+        let other = [
+            ("KFBIND_WECOM__SECRET", "x"),
+            ("KFBIND_SERVER__TLS_CERT", "gone"),
+            ("KFBIND_SERVER__TLS_KEY", "gone"),
+        ];
+        let (text, code) = printed(GOOD, &other);
+        assert!(code == ExitCode::FAILURE && text.contains("server.tls_cert: gone can't be read"), "{text}");
     }
 
     #[test]

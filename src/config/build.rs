@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, net::SocketAddr, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{
     Admin, Binding, CodeFormat, Config, Handover, Kf, Limits, Messages, Method, MiniProgram, OnConflict,
     Problem, Rate, Server, Store, WeCom, Webhooks, checks,
@@ -21,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 2048;
 const MENU_HEAD_BYTES_MAX: usize = 1024;
 /// What WeCom takes as an item to tap.
 const MENU_ITEM_BYTES_MAX: usize = 128;
+/// The most programs that callbacks are passed on to.
+const FORWARD_TARGETS_MAX: usize = 8;
 pub(super) const UNBIND_PLACEHOLDER: &str = "{unbind_word}";
 /// The names of the methods, in the order of [`Method`].
 const METHODS: [(&str, Method); 6] = [
@@ -91,7 +95,6 @@ pub(super) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Config
             secret: reader.optional("webhooks.secret", checks::webhook_secret),
         },
     };
-    together::refuse_unbuilt(settings, problems);
     together::judge(&config, problems);
     let notes = together::notes(&config);
     (config, notes)
@@ -124,7 +127,7 @@ fn wecom(reader: &mut Reader<'_>) -> WeCom {
         encoding_aes_key: reader.optional("wecom.encoding_aes_key", checks::aes_key).unwrap_or_default(),
         token_previous: reader.optional("wecom.token_previous", checks::token),
         encoding_aes_key_previous: reader.optional("wecom.encoding_aes_key_previous", checks::aes_key),
-        forward_to: reader.items("wecom.forward_to", checks::http_address),
+        forward_to: forward_to(reader),
         api_base: reader.optional("wecom.api_base", checks::api_base).unwrap_or_default(),
         accounts,
         request_timeout: reader.time("wecom.request_timeout"),
@@ -132,6 +135,21 @@ fn wecom(reader: &mut Reader<'_>) -> WeCom {
         staff_secret: reader.optional("wecom.staff_secret", checks::secret),
         staff_userids: reader.items("wecom.staff_userids", checks::userid),
     }
+}
+
+fn forward_to(reader: &mut Reader<'_>) -> Vec<SecretString> {
+    const KEY: &str = "wecom.forward_to";
+    let mut targets = Vec::new();
+    for target in reader.items(KEY, checks::target) {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    if targets.len() > FORWARD_TARGETS_MAX {
+        let what = format!("names {} programs, more than {FORWARD_TARGETS_MAX}", targets.len());
+        reader.report(KEY, Fault::new(what, "let one of them pass the callbacks on to others"));
+    }
+    targets.into_iter().map(SecretString::from).collect()
 }
 
 fn kf(reader: &mut Reader<'_>) -> Kf {

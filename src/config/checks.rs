@@ -67,8 +67,12 @@ pub(super) fn api_base(text: &str) -> Result<String, Fault> {
     Ok(text.to_owned())
 }
 
-pub(super) fn http_address(text: &str) -> Result<String, Fault> {
-    http_url(text).map(|_| text.to_owned())
+/// Another program that callbacks are passed on to.
+pub(super) fn target(text: &str) -> Result<String, Fault> {
+    if http_url(text)?.fragment().is_some() {
+        return Err(Fault::new("has a fragment", "end each URL before the #"));
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) fn proxy(text: &str) -> Result<SecretString, Fault> {
@@ -191,7 +195,7 @@ pub(super) fn admin_key(text: &str) -> Result<SecretString, Fault> {
     Ok(SecretString::from(text))
 }
 
-pub(super) fn webhook_url(text: &str) -> Result<String, Fault> {
+pub(super) fn webhook_url(text: &str) -> Result<SecretString, Fault> {
     let url = http_url(text)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Fault::new(
@@ -199,7 +203,7 @@ pub(super) fn webhook_url(text: &str) -> Result<String, Fault> {
             "take it out: what comes is signed with webhooks.secret, and the receiver checks that",
         ));
     }
-    Ok(text.to_owned())
+    Ok(SecretString::from(text))
 }
 
 pub(super) fn webhook_secret(text: &str) -> Result<SecretString, Fault> {

@@ -1,6 +1,6 @@
 //! The process's environment, read once and passed on as data. Nothing else reads it.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, time::Duration};
 
 /// Names and values of the environment; a value is `None` where it isn't UTF-8. It holds secrets, so no `Debug`.
 #[derive(Default)]
@@ -15,6 +15,15 @@ pub struct LogSettings {
     pub json: bool,
     /// What is logged, in the form of `RUST_LOG`; `info` where that is unset or empty.
     pub filter: String,
+}
+
+/// Who wants to be told how the service is, as systemd says it.
+#[derive(Default, Clone, Debug, PartialEq, Eq)]
+pub struct NotifySettings {
+    /// `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
+    pub socket: Option<String>,
+    /// `WATCHDOG_USEC`: after so long a silence the service counts as dead. `None` where that is meant for another process.
+    pub watchdog: Option<Duration>,
 }
 
 impl Environment {
@@ -48,6 +57,17 @@ impl Environment {
         LogSettings {
             json: self.value("KFBIND_LOG").is_some_and(|format| format.eq_ignore_ascii_case("json")),
             filter: filter.unwrap_or("info").to_owned(),
+        }
+    }
+
+    /// What `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` say to the process `pid`.
+    #[must_use]
+    pub fn notify_settings(&self, pid: u32) -> NotifySettings {
+        let is_for_us = self.value("WATCHDOG_PID").is_none_or(|meant| meant == pid.to_string());
+        let usec = self.value("WATCHDOG_USEC").filter(|_| is_for_us).and_then(|usec| usec.parse().ok());
+        NotifySettings {
+            socket: self.value("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()).map(str::to_owned),
+            watchdog: usec.filter(|usec| *usec > 0).map(Duration::from_micros),
         }
     }
 
@@ -86,6 +106,22 @@ mod tests {
         assert_eq!(none.keys().count(), 0);
         let both = Environment::new([("KFBIND_WECOM__SECRET", "x"), ("KFBIND__WECOM_SECRET", "x")]);
         assert_eq!(both.keys().count(), 2);
+    }
+
+    #[test]
+    fn the_watchdog_of_another_process_is_none_of_ours() {
+        let told = |pid: &str, usec: &str| {
+            let variables = [("NOTIFY_SOCKET", "/run/n"), ("WATCHDOG_PID", pid), ("WATCHDOG_USEC", usec)];
+            Environment::new(variables).notify_settings(7)
+        };
+        let ours = told("7", "30000000");
+        assert_eq!((ours.socket.as_deref(), ours.watchdog), (Some("/run/n"), Some(Duration::from_secs(30))));
+        for (pid, usec) in [("8", "30000000"), ("7", "0"), ("7", "soon"), ("7", "")] {
+            assert_eq!(told(pid, usec).watchdog, None, "{pid} {usec}");
+        }
+        let without_pid = Environment::new([("WATCHDOG_USEC", "1000000"), ("NOTIFY_SOCKET", "")]);
+        let settings = without_pid.notify_settings(7);
+        assert_eq!(settings, NotifySettings { socket: None, watchdog: Some(Duration::from_secs(1)) });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The table of all keys: their types, and which of them are secret, required, or of later versions.
+//! The table of all keys: their types, and which of them are secret or required.
 //!
 //! The defaults are not here: they stand in the committed `config.toml`, which is built in.
 
@@ -6,6 +6,10 @@ use super::value::Kind;
 
 /// One key.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent, and a row names only those that it has"
+)]
 pub(super) struct Key {
     /// `section.key`.
     pub(super) name: &'static str,
@@ -13,15 +17,15 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// Never shown; may be read from a file.
     pub(super) secret: bool,
+    /// Addresses whose query may hold a secret: it is not shown.
+    pub(super) query_hidden: bool,
     /// Empty is an error.
     pub(super) required: bool,
-    /// What it switches on is not built yet: any value but the default is an error.
-    pub(super) later: bool,
 }
 
 impl Key {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, secret: false, required: false, later: false }
+        Self { name, kind, secret: false, query_hidden: false, required: false }
     }
 
     const fn text(name: &'static str) -> Self {
@@ -33,13 +37,13 @@ impl Key {
         self
     }
 
-    const fn required(mut self) -> Self {
-        self.required = true;
+    const fn query_hidden(mut self) -> Self {
+        self.query_hidden = true;
         self
     }
 
-    const fn later(mut self) -> Self {
-        self.later = true;
+    const fn required(mut self) -> Self {
+        self.required = true;
         self
     }
 
@@ -65,9 +69,9 @@ const DAY_S: u64 = 24 * HOUR_S;
 pub(super) const KEYS: &[Key] = &[
     Key::text("server.listen").required(),
     Key::new("server.shutdown_grace", Kind::Time { min_ms: 0, max_ms: 600_000 }),
-    Key::text("server.ops_listen").later(),
-    Key::text("server.tls_cert").later(),
-    Key::text("server.tls_key").later(),
+    Key::text("server.ops_listen"),
+    Key::text("server.tls_cert"),
+    Key::text("server.tls_key"),
     Key::new("server.trusted_proxies", Kind::List),
     Key::text("store.path").required(),
     Key::text("wecom.corp_id").required(),
@@ -76,7 +80,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text("wecom.encoding_aes_key").secret().required(),
     Key::text("wecom.token_previous").secret(),
     Key::text("wecom.encoding_aes_key_previous").secret(),
-    Key::new("wecom.forward_to", Kind::List).later(),
+    Key::new("wecom.forward_to", Kind::List).query_hidden(),
     Key::text("wecom.api_base").required(),
     Key::new("wecom.accounts", Kind::List),
     Key::new("wecom.request_timeout", Kind::Time { min_ms: 10, max_ms: 300_000 }),
@@ -123,7 +127,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text("messages.cancelled").required(),
     Key::text("messages.other_person").required(),
     Key::text("admin.api_key").secret(),
-    Key::text("webhooks.url"),
+    Key::text("webhooks.url").query_hidden(),
     Key::text("webhooks.secret").secret(),
 ];
 

@@ -1,9 +1,9 @@
 //! The configuration in force as TOML, with secrets masked and the source of each value beside it.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
-    keys::KEYS,
+    keys::{KEYS, Key},
     layers::{Settings, Source},
     value::{Value, show_time},
 };
@@ -27,7 +27,7 @@ pub(super) fn effective(settings: &Settings) -> String {
         let masked = if key.secret && !matches!(value, Value::Text(text) if text.is_empty()) {
             quoted(MASK)
         } else {
-            literal(value)
+            literal(&without_queries(key, value))
         };
         let source = match settings.source(key.name) {
             Some(Source::Environment(variable)) => variable.as_str(),
@@ -37,6 +37,19 @@ pub(super) fn effective(settings: &Settings) -> String {
         let _ = writeln!(shown, "{name} = {masked}  # {source}");
     }
     shown
+}
+
+/// The value as it may be shown; userinfo is taken out of everything.
+fn without_queries<'v>(key: &Key, value: &'v Value) -> Cow<'v, Value> {
+    let hidden = |item: &String| match item.split_once('?') {
+        Some((before, _)) => format!("{before}?{MASK}"),
+        None => item.clone(),
+    };
+    match value {
+        Value::List(items) if key.query_hidden => Cow::Owned(Value::List(items.iter().map(hidden).collect())),
+        Value::Text(text) if key.query_hidden => Cow::Owned(Value::Text(hidden(text))),
+        _ => Cow::Borrowed(value),
+    }
 }
 
 fn literal(value: &Value) -> String {

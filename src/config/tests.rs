@@ -356,17 +356,52 @@ fn the_effective_configuration_is_toml_with_every_key() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_an_error_where_it_is_switched_on() {
-    for (toml, key) in [
-        ("[wecom]\nforward_to = [\"http://127.0.0.1:1\"]", "wecom.forward_to"),
-        ("[server]\nops_listen = \"127.0.0.1:1\"", "server.ops_listen"),
-    ] {
-        let problem = only(toml, &[]);
-        assert_eq!(problem.key, key);
-        assert!(problem.what.contains("not built yet in this version"), "{problem}");
+fn operators_have_an_address_of_their_own() {
+    let ops = |toml: &str| good(&format!("[server]\n{toml}"), &[]);
+    assert!(ops("").config.server.ops_listen.is_none());
+    let own = ops("ops_listen = \"127.0.0.1:9090\"");
+    assert_eq!(own.config.server.ops_listen.map(|address| address.port()), Some(9090));
+    assert!(own.notes.is_empty(), "{:?}", own.notes);
+    assert_eq!(keys_of(&ops("ops_listen = \"0.0.0.0:9090\"").notes), ["server.ops_listen"]);
+    ops("listen = \"127.0.0.1:0\"\nops_listen = \"127.0.0.1:0\"");
+    let same = only("[server]\nops_listen = \"127.0.0.1:8080\"", &[]);
+    assert_eq!(same.key, "server.ops_listen");
+    assert!(same.what.contains("server.listen"), "{same}");
+}
+
+#[test]
+fn https_wants_a_certificate_and_a_key() {
+    let both = good("[server]\ntls_cert = \"c.pem\"\ntls_key = \"k.pem\"", &[]).config.server;
+    assert_eq!((both.tls_cert, both.tls_key), (Some("c.pem".into()), Some("k.pem".into())));
+    for (set, missing) in [("tls_cert", "server.tls_key"), ("tls_key", "server.tls_cert")] {
+        let problem = only(&format!("[server]\n{set} = \"x.pem\""), &[]);
+        assert_eq!(problem.key, missing);
+        assert!(problem.fix.contains("both"), "{problem}");
     }
-    let tls = bad("[server]\ntls_cert = \"c\"\ntls_key = \"k\"", &[]);
-    assert_eq!(keys_of(&tls), ["server.tls_cert", "server.tls_key"]);
+}
+
+#[test]
+fn callbacks_are_passed_on_to_a_few_addresses_whose_secrets_are_not_shown() {
+    let toml = "[wecom]\nforward_to = [\"https://me:SECRET-pass@10.0.0.5:9000/wecom?key=SECRET-key\", \"http://host\", \
+                \"http://host\"]";
+    let loaded = good(toml, &[]);
+    assert_eq!(loaded.config.wecom.forward_to.len(), 2, "no repeats");
+    assert!(!format!("{:?}", loaded.config).contains("SECRET"));
+    let shown =
+        "forward_to = [\"https://***@10.0.0.5:9000/wecom?***\", \"http://host\", \"http://host\"]  # file";
+    assert!(loaded.effective.contains(shown), "{}", loaded.effective);
+    let listed = [("KFBIND_WECOM__FORWARD_TO", "http://a/x,http://b/y")];
+    assert_eq!(good("", &listed).config.wecom.forward_to.len(), 2);
+    let many: Vec<String> = (0..9).map(|number| format!("http://host{number}")).collect();
+    let problem = only("", &[("KFBIND_WECOM__FORWARD_TO", &many.join(","))]);
+    assert!(problem.key == "wecom.forward_to" && problem.what.contains('9'), "{problem}");
+    for target in
+        ["host:80", "ftp://me:SECRET@host", "http://host/#SECRET", "http://me:SECRET@", "http://a b"]
+    {
+        let problem = only("", &[("KFBIND_WECOM__FORWARD_TO", target)]);
+        assert_eq!(problem.key, "wecom.forward_to", "{target}");
+        assert!(!problem.to_string().contains("SECRET"), "{problem}");
+    }
 }
 
 const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -377,6 +412,9 @@ fn webhooks_want_an_address_and_a_secret() {
     let loaded = good("[webhooks]\nurl = \"https://back-end.example/hooks\"", &both);
     assert!(loaded.config.webhooks.url.is_some() && loaded.config.webhooks.secret.is_some());
     assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    let with_token = good("[webhooks]\nurl = \"https://back-end.example/hooks?token=SECRET\"", &both);
+    assert!(with_token.effective.contains("url = \"https://back-end.example/hooks?***\""));
+    assert!(!format!("{:?}", with_token.config).contains("SECRET"));
     let problem = only("[webhooks]\nurl = \"https://back-end.example/hooks\"", &[]);
     assert_eq!(problem.key, "webhooks.secret");
     assert!(problem.fix.contains("keygen"), "{problem}");

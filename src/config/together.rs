@@ -8,25 +8,12 @@ use super::{
     build::UNBIND_PLACEHOLDER,
     checks,
     keys::{KEYS, Key},
-    layers::Settings,
-    value::Fault,
 };
 
-const NOT_YET: &str = "switches on what is not built yet in this version";
 /// The key of the app behind the WeCom mini program.
 const STAFF_SECRET: &str = "wecom.staff_secret";
 /// The key that signs webhooks.
 const WEBHOOKS_SECRET: &str = "webhooks.secret";
-
-/// Names the keys that switch on what is not there yet.
-pub(super) fn refuse_unbuilt(settings: &Settings, problems: &mut Vec<Problem>) {
-    for key in KEYS.iter().filter(|key| key.later && settings.value(key.name).is_some()) {
-        if !settings.is_default(key.name) {
-            let fix = "leave it at its default until a later version";
-            problems.push(Problem::at(key.name, settings.source(key.name), Fault::new(NOT_YET, fix)));
-        }
-    }
-}
 
 /// Names what can't work together.
 pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
@@ -71,6 +58,14 @@ pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
             "take one from `kfbind keygen`, and give it to the receiver, too; or empty webhooks.url",
         ));
     }
+    let (listen, ops_listen) = (config.server.listen, config.server.ops_listen);
+    if ops_listen == Some(listen) && listen.port() != 0 {
+        problems.push(Problem::new(
+            "server.ops_listen",
+            "is the same address as server.listen",
+            "give it another port, or leave it empty to have everything on server.listen",
+        ));
+    }
     let wants_secret = config.binding.methods.contains(&Method::Staff) && config.wecom.staff_secret.is_none();
     if wants_secret && !already_wrong(problems, STAFF_SECRET) {
         let variable =
@@ -113,6 +108,7 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
     note_link(config, &mut notes);
     note_ways(config, &mut notes);
     note_webhooks(config, &mut notes);
+    note_ops(config, &mut notes);
     let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_plain(&config.wecom.token) {
         notes.push(Problem::new(
@@ -130,6 +126,18 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
         ));
     }
     notes
+}
+
+/// What is shown on `ops_listen` without a key, and in plain HTTP.
+fn note_ops(config: &Config, notes: &mut Vec<Problem>) {
+    if config.server.ops_listen.is_some_and(|address| !address.ip().is_loopback()) {
+        notes.push(Problem::new(
+            "server.ops_listen",
+            "can be reached from other machines; it speaks plain HTTP, and shows metrics and the details of /readyz to \
+             everybody",
+            "let a firewall admit nobody but your monitoring and your back end",
+        ));
+    }
 }
 
 /// What a link of the operator's own takes away from the ways that need one.
@@ -155,7 +163,9 @@ fn note_link(config: &Config, notes: &mut Vec<Problem>) {
 
 /// Who reads along.
 fn note_webhooks(config: &Config, notes: &mut Vec<Problem>) {
-    let Some(url) = config.webhooks.url.as_ref().and_then(|url| Url::parse(url).ok()) else { return };
+    let Some(url) = config.webhooks.url.as_ref().and_then(|url| Url::parse(url.expose_secret()).ok()) else {
+        return;
+    };
     let is_here = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

@@ -148,6 +148,9 @@ async fn deliver(head: &Head, payload: Payload<impl Chunks>) -> Result<Response,
         return Err(Refused::Unavailable);
     }
     shared.callback_watch.accepted();
+    if !head.is_forwarded {
+        context.forwarder.pass_on(&head.query, &body);
+    }
     match event::parse(&opened.message) {
         Ok(event) => {
             let delivery = Delivery { signature: opened.signature, event };

@@ -11,7 +11,9 @@ use super::{
     WecomHealth,
     reply::{self, ApiError, Rfc3339},
     request::{Head, Right},
+    side::Side,
 };
+use crate::tls::Finding;
 
 /// How far our clock may be off WeCom's, in seconds. Codes begin to fail at 60.
 const CLOCK_SKEW_S_MAX: u64 = 30;
@@ -84,11 +86,13 @@ pub(crate) async fn metrics(head: Head) -> Result<Response, ApiError> {
 pub(crate) async fn ready(head: Head) -> Result<Response, ApiError> {
     only_get(&head)?;
     let shared = &head.shared;
-    // A wrong key waits here too, or this would be the place to guess it.
-    let right = head.right().await;
+    // A wrong key waits here too, or this would be the place to guess it. Where no key is wanted, none is looked at.
+    let sees_details = head.side == Side::Ops || head.right().await == Right::Admin;
+    let now = shared.context.clock.now();
     let seen = Seen {
         stopping: shared.is_stopping(),
         callback_key_to_check: shared.callback_watch.key_to_check(shared.context.clock.now_ms()),
+        certificate: shared.context.certificates.as_ref().map(|one| one.problems(now)).unwrap_or_default(),
         wecom: (shared.context.wecom_health)(),
         inside: shared.context.handles.health().await,
     };
@@ -98,7 +102,7 @@ pub(crate) async fn ready(head: Head) -> Result<Response, ApiError> {
         Readiness::Degraded => (StatusCode::OK, "degraded"),
         Readiness::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    if right != Right::Admin {
+    if !sees_details {
         return Ok(reply::json(code, &StatusBody { status }));
     }
     let body = DetailBody {
@@ -136,6 +140,7 @@ enum Readiness {
 struct Seen {
     stopping: bool,
     callback_key_to_check: Option<&'static str>,
+    certificate: Vec<Finding>,
     wecom: WecomHealth,
     inside: Health,
 }
@@ -163,6 +168,7 @@ impl Seen {
         if let Some(key) = self.callback_key_to_check {
             lesser.push(format!("callbacks refused: check {key}"));
         }
+        lesser.extend(self.certificate.iter().map(ToString::to_string));
         if self.wecom.stopped {
             lesser.push(
                 "calls to WeCom are stopped: check wecom.corp_id and wecom.secret, then restart".to_owned(),
@@ -202,6 +208,7 @@ mod tests {
         Seen {
             stopping: false,
             callback_key_to_check: None,
+            certificate: Vec::new(),
             wecom: WecomHealth { token_had: true, stopped: false, clock_skew_s: Some(30), last_error: None },
             inside: Health {
                 store_writable: true,
@@ -249,6 +256,13 @@ mod tests {
         let (readiness, problems) = judged(|seen| seen.callback_key_to_check = Some("wecom.token"));
         assert_eq!((readiness, &*problems), (Readiness::Degraded, "callbacks refused: check wecom.token"));
         for change in [
+            |seen: &mut Seen| {
+                seen.certificate.push(Finding {
+                    key: "server.tls_cert",
+                    what: "has expired".to_owned(),
+                    fix: "renew it".to_owned(),
+                });
+            },
             |seen: &mut Seen| seen.wecom.stopped = true,
             |seen: &mut Seen| seen.wecom.last_error = Some("timeout".to_owned()),
             |seen: &mut Seen| seen.wecom.clock_skew_s = Some(-31),

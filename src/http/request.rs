@@ -15,7 +15,9 @@ use super::{
     reply::ApiError,
     seats::Seat,
     session::{StaffSession, UserSession},
+    side::Side,
 };
+use crate::forward::FORWARDED;
 
 /// How long the answer to a wrong admin key is held back. The right key never waits.
 const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
@@ -24,6 +26,8 @@ const WRONG_KEY_DELAY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct Arrival {
     pub(crate) shared: Arc<Shared>,
+    /// Of the listener that it came to.
+    pub(crate) side: Side,
     /// The other end of the connection.
     pub(crate) peer: IpAddr,
     /// The connection's own.
@@ -33,10 +37,13 @@ pub(crate) struct Arrival {
 /// A request without its body.
 pub(crate) struct Head {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) side: Side,
     pub(crate) peer: IpAddr,
     pub(crate) method: Method,
     /// As it came, without the `?`.
     pub(crate) query: String,
+    /// Whether another program forwarded it.
+    pub(crate) is_forwarded: bool,
     seat: Arc<Seat>,
     authorization: Option<HeaderValue>,
 }
@@ -44,12 +51,15 @@ pub(crate) struct Head {
 /// Extracts the [`Head`].
 pub(crate) fn head() -> impl Filter<Extract = (Head,), Error = Rejection> + Copy {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::ext::get::<Arrival>().and(warp::method()).and(query).and(optional_header("authorization")).map(
-        |Arrival { shared, peer, seat }, method, query, authorization| Head {
+    let request = warp::ext::get::<Arrival>().and(warp::method()).and(query);
+    request.and(optional_header("authorization")).and(optional_header(FORWARDED)).map(
+        |Arrival { shared, side, peer, seat }, method, query, authorization, forwarded: Option<_>| Head {
             shared,
+            side,
             peer,
             method,
             query,
+            is_forwarded: forwarded.is_some(),
             seat,
             authorization,
         },

@@ -1,4 +1,5 @@
-//! The accept loop: connections with limits of number and time, request ids, and a stop with a hard end.
+//! The accept loops: HTTP/1.1, inside TLS where that is wanted, with limits of number and time, request ids, and a
+//! stop with a hard end.
 //!
 //! warp's own server has no header time-out, and its graceful stop waits for idle and half-sent connections for ever.
 //! What a request means is the routes' business.
@@ -29,10 +30,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::Instrument as _;
 use warp::reply::Response;
 
@@ -44,12 +47,18 @@ use super::{
     request::Arrival,
     routes,
     seats::{Seat, Seats},
+    side::Side,
     stopped,
 };
+use crate::tls::Certificates;
 
 /// The most connections at once; then whoever has waited longest for its client makes room for the next. Ten thousand
 /// long polls must fit.
 const CONNECTIONS_MAX: usize = 16_384;
+/// The same on the operators' own listener: few come there, and no crowd on the other one keeps them out.
+const OPS_CONNECTIONS_MAX: usize = 1_024;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request's head may take, and how long a connection may be idle between requests.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest request head, and what else a connection may buffer: together with [`CONNECTIONS_MAX`] a bound on memory.
@@ -68,23 +77,55 @@ const IDLE_STOP_DELAY: Duration = Duration::from_millis(250);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Where requests come in.
+pub struct Doors {
+    /// The mini program's and WeCom's side; that of everybody where there is no other.
+    pub main: TcpListener,
+    /// The operators' own.
+    pub ops: Option<TcpListener>,
+}
+
 /// Serves until `stop` turns true, or its sender is gone; then takes no more connections, lets running requests end
 /// for at most `grace`, and closes what is left.
 ///
-/// The caller binds the listener, because only it can say what to do about a taken port.
-pub async fn serve(listener: TcpListener, context: Context, stop: watch::Receiver<bool>, grace: Duration) {
-    serve_at_most(CONNECTIONS_MAX, listener, context, stop, grace).await;
+/// The caller binds the listeners, because only it can say what to do about a taken port.
+pub async fn serve(doors: Doors, context: Context, stop: watch::Receiver<bool>, grace: Duration) {
+    serve_at_most(CONNECTIONS_MAX, doors, context, stop, grace).await;
 }
 
-/// [`serve`] with another number of connections.
+/// [`serve`] with another number of connections on the main listener.
 pub(super) async fn serve_at_most(
     connections_max: usize,
-    listener: TcpListener,
+    doors: Doors,
     context: Context,
     stop: watch::Receiver<bool>,
     grace: Duration,
 ) {
-    let server = Arc::new(Server::new(Arc::new(Shared::new(context, stop.clone())), connections_max));
+    let (clock, certificates) = (Arc::clone(&context.clock), context.certificates.clone());
+    let shared = Arc::new(Shared::new(context, stop.clone()));
+    let side = if doors.ops.is_some() { Side::Public } else { Side::All };
+    let main = Server::new(Arc::clone(&shared), side, certificates.clone(), connections_max);
+    let main = accept(Arc::new(main), doors.main, stop.clone(), grace);
+    let ops = async {
+        if let Some(listener) = doors.ops {
+            let ops = Server::new(shared, Side::Ops, None, OPS_CONNECTIONS_MAX);
+            accept(Arc::new(ops), listener, stop, grace).await;
+        }
+    };
+    let kept_fresh = async {
+        match certificates {
+            Some(certificates) => certificates.keep_fresh(clock).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(main, ops) } => {}
+        () = kept_fresh => {}
+    }
+}
+
+/// One listener, to its end.
+async fn accept(server: Arc<Server>, listener: TcpListener, stop: watch::Receiver<bool>, grace: Duration) {
     let mut connections = JoinSet::new();
     let mut failing = false;
     let mut stopping = pin!(stopped(stop.clone()));
@@ -133,9 +174,11 @@ pub(super) async fn serve_at_most(
     }
 }
 
-/// What all connections share.
+/// What all connections of a listener share.
 struct Server {
     shared: Arc<Shared>,
+    side: Side,
+    certificates: Option<Arc<Certificates>>,
     slots: Arc<Semaphore>,
     seats: Arc<Seats>,
     /// Request ids: a random number for this process, and a count.
@@ -144,9 +187,16 @@ struct Server {
 }
 
 impl Server {
-    fn new(shared: Arc<Shared>, connections_max: usize) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        side: Side,
+        certificates: Option<Arc<Certificates>>,
+        connections_max: usize,
+    ) -> Self {
         Self {
             shared,
+            side,
+            certificates,
             slots: Arc::new(Semaphore::new(connections_max)),
             seats: Arc::default(),
             // An id need not be secret; without randomness it is still unique within this process.
@@ -178,10 +228,17 @@ impl Server {
         let id = self.next_id();
         let (mut parts, body) = request.into_parts();
         let body = RequestBody::new(body, &parts.headers, Arc::clone(&seat));
-        parts.extensions.insert(Arrival { shared: Arc::clone(&self.shared), peer, seat });
+        let exists = self.side.has(parts.uri.path());
+        parts.extensions.insert(Arrival { shared: Arc::clone(&self.shared), side: self.side, peer, seat });
         let request = Request::from_parts(parts, body);
 
-        let answering = async { TowerToHyperService::new(warp::service(routes())).call(request).await };
+        let answering = async {
+            if exists {
+                TowerToHyperService::new(warp::service(routes())).call(request).await
+            } else {
+                Ok(finish(Err(ApiError::NotFound)))
+            }
+        };
         let span = tracing::info_span!("request", id = id.as_str());
         let mut response = guarded(answering).instrument(span).await;
         if let Ok(value) = HeaderValue::from_bytes(&id.0) {
@@ -226,6 +283,52 @@ impl RequestId {
 /// One connection, until either side ends it or the service stops.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: watch::Receiver<bool>) {
     let progress = Arc::new(Progress::new(&server.seats));
+    // Below TLS, where it shows what the client has really taken.
+    let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
+    let Some(certificates) = &server.certificates else {
+        return exchange(server, stream, progress, peer, stop).await;
+    };
+    let acceptor = TlsAcceptor::from(certificates.config());
+    // Boxed, so that ten thousand plain connections hold no room for what they don't have.
+    Box::pin(async move {
+        if let Some(stream) = handshake(&acceptor, stream, &progress, peer, stop.clone()).await {
+            exchange(server, stream, progress, peer, stop).await;
+        }
+    })
+    .await;
+}
+
+/// `None` where it comes to nothing: for the client, the time, the stop, or somebody who needs the room.
+async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: WatchedStream,
+    progress: &Progress,
+    peer: IpAddr,
+    stop: watch::Receiver<bool>,
+) -> Option<TlsStream<WatchedStream>> {
+    let shaking = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
+    tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shaking) => match shaken {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, %peer, "no TLS handshake");
+                None
+            }
+            Err(_) => None,
+        },
+        () = stopped(stop) => None,
+        () = progress.seat.dismissed() => None,
+    }
+}
+
+/// Requests and answers on a connection that stands.
+async fn exchange(
+    server: Arc<Server>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    progress: Arc<Progress>,
+    peer: IpAddr,
+    stop: watch::Receiver<bool>,
+) {
     let service = service_fn(|request| {
         let server = Arc::clone(&server);
         let (under_way, seat) = (UnderWay::new(&progress), Arc::clone(&progress.seat));
@@ -234,7 +337,6 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, stop: 
             Ok::<_, Infallible>(response.map(|body| SentBody { body, _sending: under_way.answered() }))
         }
     });
-    let stream = WatchedStream { stream, progress: Arc::clone(&progress) };
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
     let connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -176,6 +176,8 @@ fn context(options: &Options, handles: Handles, clock: Arc<ManualClock>) -> Cont
         wechat: WechatClient::new(wechat, outgoing::client(Duration::from_secs(5), None).unwrap()),
         staff: options.staff.map(|address| staff_client(address, Arc::clone(&clock))),
         clock,
+        forwarder: Forwarder::default(),
+        certificates: None,
         settings: HttpSettings {
             corp_id: "ww1".to_owned(),
             admin_api_key: options.admin_api_key.map(|key| key.to_owned().into()),
@@ -286,7 +288,8 @@ impl Site {
             request = request.header(name, value);
         }
         let seat = Arc::new(seats::Seat::new(&Arc::default()));
-        let arrival = request::Arrival { shared: Arc::clone(&self.shared), peer: PEER, seat };
+        let (shared, side) = (Arc::clone(&self.shared), side::Side::All);
+        let arrival = request::Arrival { shared, side, peer: PEER, seat };
         let request = request.extension(arrival).body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let service = TowerToHyperService::new(warp::service(routes()));
         let (parts, body) = service.call(request).await.unwrap().into_parts();
@@ -354,7 +357,13 @@ async fn requests_are_judged_in_the_order_of_the_contract() {
         ("GET", "/api/admin/bindings?openid=", &[right_key], "", "400 bad-request"),
         ("GET", "/api/admin/bindings?openid=a&openid=a", &[right_key], "", "400 bad-request"),
         ("DELETE", "/api/admin/bindings/%zz", &[right_key], "", "400 bad-request"),
-        ("DELETE", "/api/admin/bindings/o1?erase=true", &[right_key], "", "400 bad-request"),
+        ("DELETE", "/api/admin/bindings/o1?erase=yes", &[right_key], "", "400 bad-request"),
+        ("PUT", "/api/admin/bindings/%zz", &[right_key], "{}", "400 bad-request"),
+        ("PUT", "/api/admin/bindings/o1", &[right_key, text], "[", "415 unsupported-media-type"),
+        ("POST", "/api/admin/sessions", &[right_key], "{\"openid\":\"\"}", "400 bad-request"),
+        ("GET", "/api/admin/events?after=1&before=2", &[right_key], "", "400 bad-request"),
+        ("GET", "/api/admin/stats?days=401", &[right_key], "", "400 bad-request"),
+        ("POST", "/api/admin/dead-letters/evt_1/resend", &[right_key], "", "404 not-found"),
         ("DELETE", "/api/admin/locks/%ff", &["authorization: bEARER  admin-key"], "", "400 bad-request"),
         ("POST", "/api/login", &[], "{\"code\":\"\"}", "401 login-code-invalid"),
     ];
@@ -513,7 +522,8 @@ async fn running_with(connections_max: usize, grace: Duration) -> Running {
     let site = Site::new(&Options::default()).await;
     let context = context(&Options::default(), site.system.handles(), Arc::clone(&site.clock));
     let stopping = site.stop.subscribe();
-    let serving = tokio::spawn(server::serve_at_most(connections_max, listener, context, stopping, grace));
+    let doors = Doors { main: listener, ops: None };
+    let serving = tokio::spawn(server::serve_at_most(connections_max, doors, context, stopping, grace));
     Running { address, site, serving }
 }
 

@@ -21,6 +21,7 @@ mod callback_verify; // the echo, and refusing what isn't WeCom's
 mod codes; // getting a code: shape, again, too often, none
 #[path = "../campaigns/connections.rs"]
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
+mod dashboards; // the metrics that deploy/ names
 mod demo; // the two-phone page's server
 mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod hostile; // bytes that nobody should send: floods, garbage, bodies without an end
@@ -31,6 +32,7 @@ mod lifecycle; // old stores, newer ones, backups under load, imports that are c
 mod limits; // rules 6 and 7: wrong codes lock, codes grow
 mod login_session; // logging in, and what a session is good for
 mod long_poll; // waiting for a change
+mod notify; // what is told to whoever started the process; its version
 mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
 mod process; // the binary: environment, exit codes, kills

@@ -15,18 +15,27 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
             "logging",
             "wecom",
             "outgoing",
+            "tls",
             "actors::archive",
             "actors::ids",
             "actors::ports",
             "actors::tally",
         ],
     ),
-    ("app", &["actors", "clock", "config", "http", "logging", "outgoing", "webhooks", "wechat", "wecom"]),
+    (
+        "app",
+        &[
+            "actors", "clock", "config", "forward", "http", "logging", "notify", "outgoing", "tls",
+            "webhooks", "wechat", "wecom",
+        ],
+    ),
     ("webhooks", &["actors::ids", "actors::messages", "actors::ports", "outgoing"]),
     ("archive", &["actors::archive", "actors::ids", "actors::messages"]),
-    ("http", &["actors", "archive", "wechat", "wecom"]),
+    ("http", &["actors", "archive", "forward", "tls", "wechat", "wecom"]),
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
     ("wechat", &["actors::ids", "actors::ports", "outgoing"]),
+    ("forward", &["actors::tally", "outgoing"]),
+    ("tls", &["actors::ids", "actors::ports"]),
     ("sim", &["wecom::signature", "wecom::envelope", "wecom::api", "outgoing"]),
     (
         "demo",
@@ -34,6 +43,7 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("clock", &["actors::ports"]),
     ("logging", &["config"]),
+    ("notify", &["config::NotifySettings"]),
 ];
 
 /// The same for the inside. Actors talk through messages and never import each other; `system` wires them.
