@@ -101,12 +101,12 @@ impl Writer {
         if has_room {
             self.duties.catch_up(&mut ledger)?;
             ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
+            // Before the commands: a pass reads what is committed, and must not be over before what its own erasure
+            // writes (that a binding has ended) is.
+            self.duties.scrub(&mut ledger, &mut promises)?;
         }
         for command in batch {
             self.duties.take(command, &mut ledger, has_room, &mut promises)?;
-        }
-        if has_room {
-            self.duties.scrub(&mut ledger, &mut promises)?;
         }
         let Ledger { overlay, changed, outbox_grew, webhooks_grew, pages, .. } = ledger;
         let changes = overlay.into_changes();

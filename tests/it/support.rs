@@ -24,6 +24,7 @@ use kfbind::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) mod admin;
 mod client;
 pub(crate) mod mounted;
 pub(crate) mod process;
