@@ -13,6 +13,7 @@
 )]
 
 mod accounts; // several accounts, each with its own cursor; whose store it is
+mod admin_bindings; // bindings that the back end makes and ends
 mod admin_erase; // people whom the back end has forgotten
 mod admin_sessions; // sessions that the back end makes
 mod bad_input; // bodies, texts and parameters that nobody should send
