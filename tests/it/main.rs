@@ -17,6 +17,7 @@ mod admin_bindings; // bindings that the back end makes and ends
 mod admin_erase; // people whom the back end has forgotten
 mod admin_events; // the audit trail
 mod admin_sessions; // sessions that the back end makes
+mod admin_stats; // counts by day and way
 mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
 mod broken_stores; // a full disk, and directories that can't be used
