@@ -111,6 +111,7 @@ impl Writer {
         let Ledger { overlay, changed, outbox_grew, webhooks_grew, pages, .. } = ledger;
         let changes = overlay.into_changes();
         self.commit(&changes, &changed, &pages)?;
+        self.duties.begin_exports(&mut promises);
         let link_changed = promises.link_changed;
         if link_changed {
             let mut link = self.published.link.write().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{START_S, TestApp, hears, rfc3339};
+use crate::support::{
+    START_S, TestApp, hears,
+    process::{environment, ran},
+    rfc3339,
+};
 
 /// Every test begins at 20:00 in China.
 const TO_MIDNIGHT_S: u64 = 4 * 3600;
@@ -104,4 +108,30 @@ async fn without_any_time_to_bind_there_are_no_percentiles() {
     let app = TestApp::codes_alone(&[]).await;
     app.assign("oA", "wmA").await.expect(200);
     assert_eq!(today(&app).await["seconds_to_bind"], json!({"count": 0, "p50": null, "p95": null}));
+}
+
+#[tokio::test]
+async fn an_export_made_while_running_gives_the_same_answers_elsewhere() {
+    let mut app = TestApp::codes_alone(&[]).await;
+    app.bound("u").await;
+    app.admin_session(json!({"openid": "oLabelled", "label": "138****8000"})).await;
+    app.assign("oLabelled", "wmLabelled").await.expect(200);
+    let (erased, _, _) = app.bound("erased").await;
+    app.settled().await;
+    app.erase(&erased.openid).await.expect(204);
+    let folder = tempfile::TempDir::with_prefix("kfbind-it-").unwrap();
+    let file = folder.path().join("export.ndjson");
+    let export = app.admin().get("/api/admin/export").await.expect(200);
+    std::fs::write(&file, &export.body).unwrap();
+    let before = (app.events().await, app.bindings().await, stats(&app, 14).await["days"].clone());
+    app.stop().await;
+    app.store = tempfile::TempDir::with_prefix("kfbind-it-").unwrap();
+    let environment = environment(&app.options, &app.sim.base_url(), &app.store);
+    let (code, said) = ran(&["import", file.to_str().unwrap()], &environment);
+    assert_eq!(code, Some(0), "{said}");
+    app.boot().await.unwrap();
+    app.ready().await;
+    let after = (app.events().await, app.bindings().await, stats(&app, 14).await["days"].clone());
+    assert_eq!(after, before);
+    erased.client.get("/api/binding").await.expect_problem(401, "session-invalid");
 }
