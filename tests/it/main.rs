@@ -13,6 +13,11 @@
 )]
 
 mod accounts; // several accounts, each with its own cursor; whose store it is
+mod admin_bindings; // bindings that the back end makes and ends
+mod admin_erase; // people whom the back end has forgotten
+mod admin_events; // the audit trail
+mod admin_sessions; // sessions that the back end makes
+mod admin_stats; // counts by day and way
 mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
 mod broken_stores; // a full disk, and directories that can't be used

@@ -25,6 +25,7 @@ use kfbind::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) mod admin;
 mod client;
 pub(crate) mod documented;
 pub(crate) mod mounted;
