@@ -13,7 +13,7 @@ use crate::{
     messages::{
         ArchiveRecord, BindingPage, BindingQuery, BindingView, CallbackMessage, Delivery, IssueOutcome,
         IssueRequest, KfSyncMessage, NotifierMessage, Refusal, RegistryMessage, SyncReport, UnbindBy,
-        UnbindRequest,
+        UnbindRequest, WebhooksMessage,
     },
     ports::{Clock, WeCom},
     registry::{
@@ -94,6 +94,7 @@ pub(crate) struct Inside {
     pub(crate) callback: ActorRef<CallbackMessage>,
     pub(crate) kf_sync: ActorRef<KfSyncMessage>,
     pub(crate) notifier: ActorRef<NotifierMessage>,
+    pub(crate) webhooks: ActorRef<WebhooksMessage>,
     pub(crate) registry: ActorRef<RegistryMessage>,
     pub(crate) reader: Reader,
     pub(crate) changes: Arc<Changes>,
@@ -112,6 +113,7 @@ pub(crate) struct Inside {
 pub(crate) struct Look {
     callback: Question<()>,
     notifier: Question<()>,
+    webhooks: Question<()>,
     registry: Question<()>,
     kf_sync: Question<SyncReport>,
 }
@@ -218,15 +220,17 @@ impl Handles {
     /// actor is asked once for all who ask meanwhile.
     pub async fn health(&self) -> Health {
         let (inside, look) = (&self.0, &self.0.look);
-        let (callback, notifier, registry, sync) = tokio::join!(
+        let (callback, notifier, webhooks, registry, sync) = tokio::join!(
             look.callback.ask(&inside.callback, CallbackMessage::Observe, OBSERVE_TIMEOUT),
             look.notifier.ask(&inside.notifier, NotifierMessage::Observe, OBSERVE_TIMEOUT),
+            look.webhooks.ask(&inside.webhooks, WebhooksMessage::Observe, OBSERVE_TIMEOUT),
             look.registry.ask(&inside.registry, RegistryMessage::Barrier, OBSERVE_TIMEOUT),
             look.kf_sync.ask(&inside.kf_sync, KfSyncMessage::Observe, OBSERVE_TIMEOUT),
         );
         let silent = [
             ("callback", callback.is_none()),
             ("notifier", notifier.is_none()),
+            ("webhooks", webhooks.is_none()),
             ("registry", registry.is_none()),
             ("kf_sync", sync.is_none()),
         ];

@@ -22,6 +22,7 @@ mod kf_sync;
 mod notifier;
 mod registry;
 mod texts;
+mod webhooks;
 
 pub use registry::archive;
 pub use registry::{COMMIT_TARGET, RegistryOptions, StoreError};

@@ -38,7 +38,8 @@ pub use ways::{
     TicketFacts, TicketOutcome, TicketRefusal, TicketRequest, TicketView,
 };
 pub use webhooks::{
-    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEntry, WebhookFate, WebhookKind, WebhooksMessage,
+    DeadLetter, DeadLetterPage, WebhookBinding, WebhookEnd, WebhookEntry, WebhookFate, WebhookKind,
+    WebhooksMessage,
 };
 
 use crate::{
@@ -138,6 +139,8 @@ pub struct SyncReport {
     pub accounts_known: bool,
     /// One line per served account.
     pub accounts: Vec<AccountReport>,
+    /// What WeCom last listed and is not served.
+    pub unserved: Vec<KfAccount>,
 }
 
 /// What kf-sync knows of one account.
@@ -145,6 +148,10 @@ pub struct SyncReport {
 pub struct AccountReport {
     /// Which.
     pub account: OpenKfId,
+    /// Its name in the console, once WeCom has listed it.
+    pub name: Option<String>,
+    /// Whether the API may manage it, as WeCom last listed it; `None` while it hasn't.
+    pub api_managed: Option<bool>,
     /// When a pull last worked.
     pub last_pull_at: Option<Timestamp>,
     /// Why the last pull failed, if it did.

@@ -10,6 +10,10 @@ use crate::ids::{
     UnionId, UserId, WelcomeCode,
 };
 
+mod back_end;
+
+pub use back_end::{BackEnd, Undelivered};
+
 /// A boxed future, so that ports can be trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -1,7 +1,7 @@
 //! Who starts, watches and stops whom, and what the outside may hold.
 //!
 //! ```text
-//! System (root) ── watches ──▶ Registry, Notifier, KfSync, Callback
+//! System (root) ── watches ──▶ Registry, Notifier, Webhooks, KfSync, Callback
 //! ```
 //!
 //! They are started from left to right, each with the references of those before it, and stopped from right to
@@ -18,11 +18,12 @@ use crate::{
     callback::Callback,
     handles::{Asking, Calls, Handles, Inside, Look},
     kf_sync::{KfSync, KfSyncOptions},
-    messages::{KfSyncMessage, NotifierMessage, RegistryMessage},
+    messages::{KfSyncMessage, NotifierMessage, RegistryMessage, WebhooksMessage},
     notifier::{Notifier, NotifierOptions},
     policy::SyncPolicy,
-    ports::{MiniProgram, WeCom},
+    ports::{BackEnd, MiniProgram, WeCom},
     registry::{self, Registry, RegistryOptions, StoreError},
+    webhooks::{Webhooks, WebhooksOptions},
 };
 
 /// What the inside is started with.
@@ -35,6 +36,8 @@ pub struct SystemOptions {
     pub wecom: Arc<dyn WeCom>,
     /// WeChat's mini program.
     pub mini_program: Arc<dyn MiniProgram>,
+    /// The business back end, where it wants to be told.
+    pub back_end: Option<Arc<dyn BackEnd>>,
 }
 
 /// Why the inside could not be started.
@@ -60,6 +63,7 @@ pub struct System {
     root: ActorRef<()>,
     registry: ActorRef<RegistryMessage>,
     notifier: ActorRef<NotifierMessage>,
+    webhooks: ActorRef<WebhooksMessage>,
     stopping: watch::Sender<bool>,
     failed: watch::Receiver<Option<String>>,
 }
@@ -95,6 +99,17 @@ impl System {
         registry
             .cast(RegistryMessage::Subscribe(notifier.clone()))
             .map_err(|error| StartError::Actor(error.to_string()))?;
+        let webhooks = WebhooksOptions {
+            registry: registry.clone(),
+            back_end: options.back_end,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            tally: tally.clone(),
+        };
+        let (webhooks, _) = Actor::spawn_linked(None, Webhooks, webhooks, watcher()).await?;
+        registry
+            .cast(RegistryMessage::SubscribeWebhooks(webhooks.clone()))
+            .map_err(|error| StartError::Actor(error.to_string()))?;
         let kf_sync = KfSyncOptions {
             registry: registry.clone(),
             wecom: Arc::clone(&options.wecom),
@@ -112,6 +127,7 @@ impl System {
             callback,
             kf_sync,
             notifier: notifier.clone(),
+            webhooks: webhooks.clone(),
             registry: registry.clone(),
             reader,
             changes,
@@ -124,7 +140,7 @@ impl System {
             asking: Asking::default(),
             look: Look::default(),
         }));
-        Ok(Self { handles, root, registry, notifier, stopping, failed })
+        Ok(Self { handles, root, registry, notifier, webhooks, stopping, failed })
     }
 
     /// What the outside may hold.
@@ -145,24 +161,29 @@ impl System {
         self.handles.0.changes.wake_all();
     }
 
-    /// Lets the calls to WeCom end that are under way, and begins none; what is not done after `grace` is cut off, and
+    /// Lets the calls end that are under way, and begins none; what is not done after `grace` is cut off, and
     /// done again after the next start. The second step of stopping; HTTP requests may still end meanwhile.
     pub async fn drain(&self, grace: Duration) {
         self.release_waits();
         let inside = &self.handles.0;
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         inside.callback.stop(None);
-        let (pulls, answers) =
-            tokio::join!(async { call_t!(inside.kf_sync, KfSyncMessage::Drain, grace_ms) }, async {
-                call_t!(self.notifier, NotifierMessage::Drain, grace_ms)
-            },);
+        let (pulls, answers, webhooks) = tokio::join!(
+            async { call_t!(inside.kf_sync, KfSyncMessage::Drain, grace_ms) },
+            async { call_t!(self.notifier, NotifierMessage::Drain, grace_ms) },
+            async { call_t!(self.webhooks, WebhooksMessage::Drain, grace_ms) },
+        );
         if pulls.is_err() || answers.is_err() {
             tracing::warn!(
                 "calls to WeCom were cut off at the stop; they are made again after the next start"
             );
         }
+        if webhooks.is_err() {
+            tracing::warn!("webhooks were cut off at the stop; they are sent again after the next start");
+        }
         inside.kf_sync.stop(None);
         self.notifier.stop(None);
+        self.webhooks.stop(None);
     }
 
     /// The last step: everything decided is on the disk when this returns.

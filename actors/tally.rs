@@ -47,6 +47,8 @@ pub const REPLY_RESULTS: &[&str] =
 
 /// What can become of a callback on its way to another program.
 pub const FORWARD_RESULTS: &[&str] = &["ok", "refused", "timeout", "connect", "broken", "dropped"];
+/// What can become of an attempt at a webhook, and of one that is attempted no more.
+pub const WEBHOOK_RESULTS: &[&str] = &["delivered", "failed", "refused", "gave_up"];
 
 /// The metrics of one running service. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -89,6 +91,10 @@ pub struct Metrics {
     pub replies: Labelled,
     /// Answers and questions to WeCom that wait.
     pub outbox_depth: Gauge,
+    /// Attempts at webhooks, by what became of them; and those that were given up.
+    pub webhooks: Labelled,
+    /// Webhooks that wait.
+    pub webhooks_waiting: Gauge,
     /// One durable commit, in seconds.
     pub store_flush_seconds: Histogram,
     /// Size of the store on disk.
@@ -124,6 +130,8 @@ impl Default for Tally {
             guessing: Gauge::default(),
             replies: with_values("result", REPLY_RESULTS),
             outbox_depth: Gauge::default(),
+            webhooks: with_values("result", WEBHOOK_RESULTS),
+            webhooks_waiting: Gauge::default(),
             store_flush_seconds: seconds(),
             store_bytes: Gauge::default(),
             wecom_api_seconds: LabelledHistogram::new_with_constructor(seconds),
@@ -189,6 +197,8 @@ impl Metrics {
         r.register("guessing", "1 while many wrong codes come in", self.guessing.clone());
         r.register("replies", "Answers in the chat by result", self.replies.clone());
         r.register("outbox_depth", "Answers that wait", self.outbox_depth.clone());
+        r.register("webhooks", "Attempts at webhooks by result", self.webhooks.clone());
+        r.register("webhooks_waiting", "Webhooks that wait", self.webhooks_waiting.clone());
         r.register("store_flush_seconds", "Time of one durable commit", self.store_flush_seconds.clone());
         r.register("store_bytes", "Size of the store on disk", self.store_bytes.clone());
         r.register("wecom_api_seconds", "Calls to WeCom", self.wecom_api_seconds.clone());

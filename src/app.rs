@@ -8,7 +8,7 @@ use actors::{
     RegistryOptions,
     ids::{OpenKfId, Timestamp, UserId},
     policy::{CodeFormat, Handover, NoticeTemplate, OnConflict, Policy, Rate, SyncPolicy, Texts, Ways},
-    ports::{Clock, Entropy},
+    ports::{BackEnd, Clock, Entropy},
     system::{System, SystemOptions},
     tally::Tally,
 };
@@ -30,6 +30,7 @@ use crate::{
     notify::Supervisor,
     outgoing,
     tls::{Certificates, PairFiles},
+    webhooks::{self, SigningKey, WebhookClient},
     wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
         client::{WecomClient, WecomConfig},
@@ -119,6 +120,7 @@ impl App {
             Arc::clone(&machine.clock),
         );
         let wechat = WechatClient::new(wechat_config, outgoing);
+        let back_end = back_end(config, &machine)?;
         let system = System::start(SystemOptions {
             registry: RegistryOptions {
                 path: config.store.path.clone(),
@@ -131,6 +133,7 @@ impl App {
             sync_policy: sync_policy(config),
             wecom: Arc::clone(&wecom) as _,
             mini_program: Arc::new(notices),
+            back_end,
         })
         .await?;
         let context = http::Context {
@@ -296,7 +299,7 @@ fn policy(config: &Config) -> Policy {
         handover: handover(config),
         person_word: config.kf.person_word.clone(),
         notice: notice(config),
-        announces: false,
+        announces: config.webhooks.url.is_some(),
     }
 }
 
@@ -376,6 +379,15 @@ fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
     let token_previous = wecom.token_previous.as_ref().map(ExposeSecret::expose_secret);
     Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key)
         .with_previous(token_previous, previous))
+}
+
+/// Who is told of bindings. The way there is its own: `wecom.proxy` leads to WeCom.
+fn back_end(config: &Config, machine: &Machine) -> anyhow::Result<Option<Arc<dyn BackEnd>>> {
+    let (Some(url), Some(secret)) = (&config.webhooks.url, &config.webhooks.secret) else { return Ok(None) };
+    let url = url.parse().context("`webhooks.url`")?;
+    let key = SigningKey::parse(secret.expose_secret()).context("`webhooks.secret`")?;
+    let http = outgoing::client(webhooks::CALL_TIMEOUT, None).context("can't prepare webhooks")?;
+    Ok(Some(Arc::new(WebhookClient::new(url, key, http, Arc::clone(&machine.clock)))))
 }
 
 fn http_settings(config: &Config) -> HttpSettings {

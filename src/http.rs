@@ -34,6 +34,7 @@ mod client_address;
 mod health;
 mod login;
 mod openapi;
+mod operator_page;
 mod progress;
 mod query;
 mod rate_limit;
@@ -223,6 +224,7 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let admin = admin.or(admin_binding.map(finish)).unify();
     let admin = admin.or(admin_lock.then(|id, head| boxed(admin::lock(id, head))).map(finish)).unify();
     let admin = admin.or(admin_export.then(|head| boxed(admin::export(head))).map(finish)).unify();
+    let admin = admin.or(operator_page::routes()).unify();
     let nothing = warp::any().map(|| finish(Err(ApiError::NotFound)));
     busy.or(user)
         .unify()

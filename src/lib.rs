@@ -17,5 +17,6 @@ pub mod notify;
 pub mod outgoing;
 pub mod sim;
 pub mod tls;
+pub mod webhooks;
 pub mod wechat;
 pub mod wecom;

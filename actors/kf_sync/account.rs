@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     ids::{Cursor, OpenKfId, SyncToken, Timestamp},
     messages::AccountReport,
-    ports::{CallError, Entropy},
+    ports::{CallError, Entropy, KfAccount},
 };
 
 /// Between tries while WeCom can't be reached.
@@ -188,10 +188,12 @@ impl Account {
         self.due_at = now + UNREACHABLE.wait(self.failures, entropy);
     }
 
-    /// For the operator.
-    pub(super) fn report(&self, id: &OpenKfId) -> AccountReport {
+    /// For the operator. `listed` is what WeCom last told of it.
+    pub(super) fn report(&self, id: &OpenKfId, listed: Option<&KfAccount>) -> AccountReport {
         AccountReport {
             account: id.clone(),
+            name: listed.map(|listed| listed.name.clone()),
+            api_managed: listed.map(|listed| listed.api_managed),
             last_pull_at: self.last_pull_at,
             last_error: self.last_error.clone(),
         }

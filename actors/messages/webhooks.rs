@@ -1,6 +1,11 @@
 //! What passes between the registry and whoever tells the business back end of bindings. Plain values.
 
-use crate::ids::{ExternalUserId, OpenId, OpenKfId, Timestamp, UnionId};
+use ractor::RpcReplyPort;
+
+use crate::{
+    ids::{ExternalUserId, OpenId, OpenKfId, Timestamp, UnionId},
+    ports::Undelivered,
+};
 
 /// An event that the business back end is to hear of, kept until it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +104,39 @@ pub struct DeadLetterPage {
     pub next: Option<String>,
 }
 
-/// To the webhooks actor, from the registry and itself.
+/// To the webhooks actor.
 #[derive(Debug)]
 pub enum WebhooksMessage {
-    /// More events wait.
+    /// From the registry: more events wait.
     Grew,
+    /// To itself: the events that it asked for; `None` if the registry did not answer.
+    Loaded(Option<Vec<WebhookEntry>>),
+    /// To itself: an attempt at an event has ended.
+    Ended {
+        /// The event.
+        seq: u64,
+        /// Its id, if it could be read.
+        id: Option<String>,
+        /// How.
+        end: WebhookEnd,
+    },
+    /// To itself: look at what is due.
+    Tick,
+    /// Begin nothing new; answer when nothing is under way.
+    Drain(RpcReplyPort<()>),
+    /// Answer that you are alive.
+    Observe(RpcReplyPort<()>),
+}
+
+/// How an attempt at an event ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookEnd {
+    /// The receiver has it.
+    Delivered,
+    /// It has not.
+    Failed(Undelivered),
+    /// The registry has it no longer.
+    Missing,
+    /// The registry did not answer.
+    Unread,
 }

@@ -190,6 +190,7 @@ impl Writer {
         desk.tally.codes_live.set(i64::try_from(desk.crowd.live(now)).unwrap_or(i64::MAX));
         desk.tally.bindings.set(desk.bindings);
         desk.tally.outbox_depth.set(desk.outbox);
+        desk.tally.webhooks_waiting.set(desk.webhooks);
         desk.tally.guessing.set(i64::from(super::code_space::extra_places(desk.crowd.guesses(now)) > 0));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         RegistryMessage,
     },
     policy::{Policy, SyncPolicy},
-    ports::{CallbackEvent, Clock as _, Entropy},
+    ports::{BackEnd, CallbackEvent, Clock as _, Entropy},
     system::{StartError, System, SystemOptions},
     tally::Tally,
 };
@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) sync_policy: SyncPolicy,
     pub(crate) corp_id: String,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) back_end: Option<Arc<dyn BackEnd>>,
 }
 
 impl Default for Setup {
@@ -55,6 +56,7 @@ impl Default for Setup {
             },
             corp_id: "ww1".to_owned(),
             entropy: Arc::new(SeededEntropy::new(1)),
+            back_end: None,
         }
     }
 }
@@ -138,6 +140,7 @@ impl Rig {
             },
             wecom: Arc::<ScriptedWeCom>::clone(&self.wecom),
             mini_program: Arc::<ScriptedWeCom>::clone(&self.wecom),
+            back_end: self.setup.back_end.clone(),
         }
     }
 

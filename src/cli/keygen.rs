@@ -3,19 +3,23 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 
 /// The longest Token that WeCom takes.
 const TOKEN_CHARS: usize = 32;
 /// 43 characters of base64 make the 32 bytes of an AES key, with two bits to spare.
 const AES_KEY_CHARS: usize = 43;
 const ADMIN_KEY_BYTES: usize = 32;
+const WEBHOOK_KEY_BYTES: usize = 32;
 const LETTERS_AND_DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// The letters and digits whose last two bits in base64 are zero: with one of them at the end, strict decoders take
 /// the key as well.
 const LAST_OF_AES_KEY: &[u8] = b"AEIMQUYcgkosw048";
 
-/// Prints the three secrets.
+/// Prints the four secrets.
 pub(super) fn run(out: &mut impl Write) -> anyhow::Result<()> {
     let token = random_text(LETTERS_AND_DIGITS, TOKEN_CHARS)?;
     let aes_key =
@@ -23,10 +27,15 @@ pub(super) fn run(out: &mut impl Write) -> anyhow::Result<()> {
     let mut admin_key = [0; ADMIN_KEY_BYTES];
     fill(&mut admin_key)?;
     let admin_key = URL_SAFE_NO_PAD.encode(admin_key);
+    let mut webhook_key = [0; WEBHOOK_KEY_BYTES];
+    fill(&mut webhook_key)?;
+    let webhook_key = STANDARD.encode(webhook_key);
     write!(
         out,
         "# The first two also go into the WeCom console: 接收消息, 设置API接收, as Token and EncodingAESKey.\n\
-         [wecom]\ntoken = \"{token}\"\nencoding_aes_key = \"{aes_key}\"\n\n[admin]\napi_key = \"{admin_key}\"\n"
+         [wecom]\ntoken = \"{token}\"\nencoding_aes_key = \"{aes_key}\"\n\n[admin]\napi_key = \"{admin_key}\"\n\n\
+         # Signs webhooks; whoever gets them checks with it. Does nothing while webhooks.url is empty.\n\
+         [webhooks]\nsecret = \"whsec_{webhook_key}\"\n"
     )
     .context("could not print the keys")
 }
@@ -90,7 +99,9 @@ mod tests {
     #[test]
     fn two_runs_have_nothing_in_common() {
         let ((_, first), (_, second)) = (printed(), printed());
-        for (section, key) in [("wecom", "token"), ("wecom", "encoding_aes_key"), ("admin", "api_key")] {
+        for (section, key) in
+            [("wecom", "token"), ("wecom", "encoding_aes_key"), ("admin", "api_key"), ("webhooks", "secret")]
+        {
             assert_ne!(first[section][key], second[section][key]);
         }
     }

@@ -91,11 +91,10 @@ pub(super) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> (Config
         messages: messages(&mut reader),
         admin: Admin { api_key: reader.optional("admin.api_key", checks::admin_key) },
         webhooks: Webhooks {
-            url: reader.optional("webhooks.url", checks::http_address),
+            url: reader.optional("webhooks.url", checks::webhook_url),
             secret: reader.optional("webhooks.secret", checks::webhook_secret),
         },
     };
-    together::refuse_unbuilt(settings, problems);
     together::judge(&config, problems);
     let notes = together::notes(&config);
     (config, notes)

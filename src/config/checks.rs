@@ -5,9 +5,11 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
@@ -20,6 +22,8 @@ const AES_KEY_CHARS: usize = 43;
 const TOKEN_CHARS_MAX: usize = 32;
 /// The fewest characters of an admin key: fewer can be guessed.
 pub(super) const ADMIN_KEY_CHARS_MIN: usize = 16;
+/// How long the key may be with which webhooks are signed, by the Standard Webhooks conventions.
+const WEBHOOK_KEY_BYTES: RangeInclusive<usize> = 24..=64;
 /// The placeholders of the chat's texts.
 pub(super) const MESSAGE_PLACEHOLDERS: [&str; 5] = ["nickname", "account", "code", "minutes", "unbind_word"];
 /// The placeholders of the subscribe message.
@@ -61,10 +65,6 @@ pub(super) fn api_base(text: &str) -> Result<String, Fault> {
         return Err(Fault::new("has a query or a fragment", "end it before the ? or #"));
     }
     Ok(text.to_owned())
-}
-
-pub(super) fn http_address(text: &str) -> Result<String, Fault> {
-    http_url(text).map(|_| text.to_owned())
 }
 
 /// Another program that callbacks are passed on to.
@@ -195,11 +195,30 @@ pub(super) fn admin_key(text: &str) -> Result<SecretString, Fault> {
     Ok(SecretString::from(text))
 }
 
-pub(super) fn webhook_secret(text: &str) -> Result<SecretString, Fault> {
-    if !text.starts_with("whsec_") {
-        return Err(Fault::new("does not begin with whsec_", "write whsec_ and the key in base64"));
+pub(super) fn webhook_url(text: &str) -> Result<String, Fault> {
+    let url = http_url(text)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Fault::new(
+            "has a user or a password",
+            "take it out: what comes is signed with webhooks.secret, and the receiver checks that",
+        ));
     }
-    secret(text)
+    Ok(text.to_owned())
+}
+
+pub(super) fn webhook_secret(text: &str) -> Result<SecretString, Fault> {
+    let fix = "take one from `kfbind keygen`, and give it to the receiver, too";
+    let Some(encoded) = text.strip_prefix("whsec_") else {
+        return Err(Fault::new("does not begin with whsec_", fix));
+    };
+    let Ok(key) = STANDARD.decode(encoded) else {
+        return Err(Fault::new("is not base64 behind whsec_", fix));
+    };
+    if !WEBHOOK_KEY_BYTES.contains(&key.len()) {
+        let (least, most) = WEBHOOK_KEY_BYTES.into_inner();
+        return Err(Fault::new(format!("holds {} bytes, not {least} to {most}", key.len()), fix));
+    }
+    Ok(SecretString::from(text))
 }
 
 pub(super) fn card_path(text: &str) -> Result<String, Fault> {
@@ -416,6 +435,34 @@ mod tests {
             assert!(token(text).is_err() && webhook_secret(&format!("whsec_{text}")).is_err(), "{text:?}");
         }
         assert!(secret("aB3-_+/=.~").is_ok());
+    }
+
+    #[test]
+    fn a_webhook_secret_is_whsec_and_24_to_64_bytes_in_base64() {
+        let of = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![b'S'; bytes]));
+        assert!(webhook_secret(&of(24)).is_ok() && webhook_secret(&of(64)).is_ok());
+        for (text, what) in [
+            (of(23), "23 bytes"),
+            (of(65), "65 bytes"),
+            (of(32).replace('=', ""), "base64"),
+            (of(24).replace("whsec_", "whsec-"), "whsec_"),
+            ("whsec_".to_owned(), "0 bytes"),
+        ] {
+            let Err(fault) = webhook_secret(&text) else { panic!("{text} was taken") };
+            assert!(fault.what.contains(what) && fault.fix.contains("keygen"), "{text}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn webhooks_go_to_an_http_address_without_a_password() {
+        for text in ["https://example.com/hooks?token=1", "http://127.0.0.1:9000"] {
+            assert!(webhook_url(text).is_ok(), "{text}");
+        }
+        for text in
+            ["example.com", "ftp://example.com", "https://me:SECRET@example.com", "https://me@example.com"]
+        {
+            assert!(webhook_url(text).is_err_and(|fault| !fault.what.contains("SECRET")), "{text}");
+        }
     }
 
     #[test]

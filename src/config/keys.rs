@@ -1,4 +1,4 @@
-//! The table of all keys: their types, and which of them are secret, required, or of later versions.
+//! The table of all keys: their types, and which of them are secret or required.
 //!
 //! The defaults are not here: they stand in the committed `config.toml`, which is built in.
 
@@ -6,10 +6,6 @@ use super::value::Kind;
 
 /// One key.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are independent, and a row names only those that it has"
-)]
 pub(super) struct Key {
     /// `section.key`.
     pub(super) name: &'static str,
@@ -21,13 +17,11 @@ pub(super) struct Key {
     pub(super) query_hidden: bool,
     /// Empty is an error.
     pub(super) required: bool,
-    /// What it switches on is not built yet: any value but the default is an error.
-    pub(super) later: bool,
 }
 
 impl Key {
     const fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, secret: false, query_hidden: false, required: false, later: false }
+        Self { name, kind, secret: false, query_hidden: false, required: false }
     }
 
     const fn text(name: &'static str) -> Self {
@@ -46,11 +40,6 @@ impl Key {
 
     const fn required(mut self) -> Self {
         self.required = true;
-        self
-    }
-
-    const fn later(mut self) -> Self {
-        self.later = true;
         self
     }
 
@@ -134,7 +123,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text("messages.cancelled").required(),
     Key::text("messages.other_person").required(),
     Key::text("admin.api_key").secret(),
-    Key::text("webhooks.url").later(),
+    Key::text("webhooks.url"),
     Key::text("webhooks.secret").secret(),
 ];
 

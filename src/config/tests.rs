@@ -307,7 +307,7 @@ fn secrets_are_neither_in_debug_nor_in_what_check_prints() {
         &[
             ("KFBIND_ADMIN__API_KEY", "SECRET-admin-key-long-enough"),
             ("KFBIND_WECOM__TOKEN_PREVIOUS", "SECRETprevious"),
-            ("KFBIND_WEBHOOKS__SECRET", "whsec_SECRET"),
+            ("KFBIND_WEBHOOKS__SECRET", "whsec_SECRETSECRETSECRETSECRETSECRETSE"),
         ],
     );
     for shown in [format!("{:?}", loaded.config), loaded.effective.clone()] {
@@ -356,13 +356,6 @@ fn the_effective_configuration_is_toml_with_every_key() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_an_error_where_it_is_switched_on() {
-    let problem = only("[webhooks]\nurl = \"http://127.0.0.1:1\"", &[]);
-    assert_eq!(problem.key, "webhooks.url");
-    assert!(problem.what.contains("not built yet in this version"), "{problem}");
-}
-
-#[test]
 fn operators_have_an_address_of_their_own() {
     let ops = |toml: &str| good(&format!("[server]\n{toml}"), &[]);
     assert!(ops("").config.server.ops_listen.is_none());
@@ -408,6 +401,38 @@ fn callbacks_are_passed_on_to_a_few_addresses_whose_secrets_are_not_shown() {
         let problem = only("", &[("KFBIND_WECOM__FORWARD_TO", target)]);
         assert_eq!(problem.key, "wecom.forward_to", "{target}");
         assert!(!problem.to_string().contains("SECRET"), "{problem}");
+    }
+}
+
+const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[test]
+fn webhooks_want_an_address_and_a_secret() {
+    let both = [("KFBIND_WEBHOOKS__SECRET", WEBHOOK_SECRET)];
+    let loaded = good("[webhooks]\nurl = \"https://back-end.example/hooks\"", &both);
+    assert!(loaded.config.webhooks.url.is_some() && loaded.config.webhooks.secret.is_some());
+    assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    let problem = only("[webhooks]\nurl = \"https://back-end.example/hooks\"", &[]);
+    assert_eq!(problem.key, "webhooks.secret");
+    assert!(problem.fix.contains("keygen"), "{problem}");
+    assert!(good("", &both).notes.is_empty(), "a secret that is ready does no harm");
+    let bad_secret = only("[webhooks]\nurl = \"https://back-end.example\"\nsecret = \"whsec_short\"", &[]);
+    assert_eq!(bad_secret.key, "webhooks.secret");
+}
+
+#[test]
+fn plain_http_to_another_machine_is_noted() {
+    let secret = [("KFBIND_WEBHOOKS__SECRET", WEBHOOK_SECRET)];
+    for (url, notes) in [
+        ("http://127.0.0.1:9000/h", 0),
+        ("http://localhost:9000/h", 0),
+        ("http://[::1]:9000/h", 0),
+        ("https://10.0.0.5/h", 0),
+        ("http://10.0.0.5/h", 1),
+        ("http://back-end.example/h", 1),
+    ] {
+        let loaded = good(&format!("[webhooks]\nurl = {url:?}"), &secret);
+        assert_eq!(loaded.notes.len(), notes, "{url}: {:?}", loaded.notes);
     }
 }
 

@@ -1,29 +1,19 @@
 //! Judges what the values mean together: what can't work is a problem, what works otherwise than one may think a note.
 
 use secrecy::{ExposeSecret as _, SecretString};
+use url::{Host, Url};
 
 use super::{
     Config, Handover, Method, Problem,
     build::UNBIND_PLACEHOLDER,
     checks,
     keys::{KEYS, Key},
-    layers::Settings,
-    value::Fault,
 };
 
-const NOT_YET: &str = "switches on what is not built yet in this version";
 /// The key of the app behind the WeCom mini program.
 const STAFF_SECRET: &str = "wecom.staff_secret";
-
-/// Names the keys that switch on what is not there yet.
-pub(super) fn refuse_unbuilt(settings: &Settings, problems: &mut Vec<Problem>) {
-    for key in KEYS.iter().filter(|key| key.later && settings.value(key.name).is_some()) {
-        if !settings.is_default(key.name) {
-            let fix = "leave it at its default until a later version";
-            problems.push(Problem::at(key.name, settings.source(key.name), Fault::new(NOT_YET, fix)));
-        }
-    }
-}
+/// The key that signs webhooks.
+const WEBHOOKS_SECRET: &str = "webhooks.secret";
 
 /// Names what can't work together.
 pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
@@ -64,6 +54,16 @@ pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
             "server.ops_listen",
             "is the same address as server.listen",
             "give it another port, or leave it empty to have everything on server.listen",
+        ));
+    }
+    if config.webhooks.url.is_some()
+        && config.webhooks.secret.is_none()
+        && !already_wrong(problems, WEBHOOKS_SECRET)
+    {
+        problems.push(Problem::new(
+            WEBHOOKS_SECRET,
+            "is empty, and webhooks.url is not: nothing goes out unsigned",
+            "take one from `kfbind keygen`, and give it to the receiver, too; or empty webhooks.url",
         ));
     }
     let wants_secret = config.binding.methods.contains(&Method::Staff) && config.wecom.staff_secret.is_none();
@@ -108,6 +108,7 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
     note_link(config, &mut notes);
     note_ways(config, &mut notes);
     note_ops(config, &mut notes);
+    note_webhooks(config, &mut notes);
     let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_plain(&config.wecom.token) {
         notes.push(Problem::new(
@@ -156,6 +157,24 @@ fn note_link(config: &Config, notes: &mut Vec<Problem>) {
             "does not say which kf account it leads to, and the method \"window\" binds nobody while more than one \
              is served",
             "name the account of this link as the only one in wecom.accounts, or leave kf.url empty",
+        ));
+    }
+}
+
+/// Who reads along.
+fn note_webhooks(config: &Config, notes: &mut Vec<Problem>) {
+    let Some(url) = config.webhooks.url.as_ref().and_then(|url| Url::parse(url).ok()) else { return };
+    let is_here = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() == "http" && !is_here {
+        notes.push(Problem::new(
+            "webhooks.url",
+            "is plain http to another machine: whoever is in between reads who is bound to whom",
+            "use https, unless the network between is your own",
         ));
     }
 }

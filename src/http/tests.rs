@@ -42,6 +42,7 @@ use crate::{
 mod binding_routes;
 mod callbacks;
 mod hostile;
+mod operator_page;
 mod staff;
 mod ways;
 
@@ -122,7 +123,7 @@ async fn actors(options: &Options, clock: Arc<ManualClock>) -> (System, TempDir)
         None => Arc::new(NoWecom),
     };
     let mini_program = Arc::new(ScriptedWeCom::new(&[]));
-    let system = System::start(SystemOptions { registry, sync_policy, wecom, mini_program });
+    let system = System::start(SystemOptions { registry, sync_policy, wecom, mini_program, back_end: None });
     (system.await.unwrap(), store)
 }
 

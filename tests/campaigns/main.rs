@@ -27,6 +27,7 @@ mod kill;
 mod line;
 mod person;
 mod powercut;
+mod receiver;
 mod report;
 mod service;
 mod soak;
@@ -34,6 +35,7 @@ mod store;
 mod talker;
 mod trouble;
 mod walker;
+mod webhooks;
 mod window;
 mod world;
 
@@ -51,7 +53,7 @@ struct Arguments {
     /// The first seed.
     #[arg(long, global = true, default_value_t = 1)]
     seed: u64,
-    /// How long to soak.
+    /// How long to soak, or to be away.
     #[arg(long, global = true, default_value_t = 60)]
     minutes: u64,
     /// How many bindings to export and import.
@@ -74,6 +76,8 @@ enum Campaign {
     Soak,
     /// A simulated day for the way `window`: bound, wrongly bound, fallen back, with and without each guard
     Window,
+    /// Webhooks to a receiver that is away for so long, while people bind and unbind
+    Webhooks,
     /// 10,000 idle connections and 1,000 slow ones, while customers go on binding
     Connections,
     /// A large store, exported, imported, and asked everything again
@@ -112,6 +116,7 @@ async fn run(arguments: &Arguments) -> bool {
         }
         Campaign::Soak => soak::run(seed, minutes).await,
         Campaign::Archive => archive::run(seed, bindings).await,
+        Campaign::Webhooks => webhooks::run(seed, minutes).await,
         Campaign::Window => window::run(seed).await,
         Campaign::Connections => {
             let binary = env!("CARGO_BIN_EXE_kfbind").into();

@@ -119,6 +119,8 @@ pub(crate) struct World {
     /// Where the store is; a power cut moves it.
     pub(crate) store: PathBuf,
     pub(crate) folder: TempDir,
+    /// What is set beside the usual.
+    pub(crate) more: Vec<(String, String)>,
     options: SimOptions,
     ways: Ways,
     people: JoinSet<Result<Sum, Failure>>,
@@ -161,12 +163,23 @@ impl World {
             taps: Mutex::default(),
         };
         let store = store_in(folder.path());
-        Ok(Self { town: Arc::new(town), service, store, folder, options, ways, people: JoinSet::new() })
+        Ok(Self {
+            town: Arc::new(town),
+            service,
+            store,
+            folder,
+            more: Vec::new(),
+            options,
+            ways,
+            people: JoinSet::new(),
+        })
     }
 
     /// The service's environment.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        environment(&self.options, &self.town.sim.base_url(), &self.store, self.ways)
+        let mut environment = environment(&self.options, &self.town.sim.base_url(), &self.store, self.ways);
+        environment.extend(self.more.iter().cloned());
+        environment
     }
 
     /// Starts the service, and tells everybody where it is.

@@ -39,6 +39,8 @@ mod outages; // WeCom away, wrong, slow, throttling
 mod paging; // pages, cursors, messages that can't be read
 mod process; // the binary: environment, exit codes, kills
 mod progress; // how far long work has come
+#[path = "../campaigns/receiver.rs"]
+mod receiver; // a business back end in any mood; the campaigns have it, too
 mod recognition; // rule 5: what counts as a code, and what is answered
 mod replies; // rule 10: answers in the chat, once, and those that WeCom refuses
 mod stopping; // an orderly stop
@@ -50,4 +52,5 @@ mod ways_link; // the ticket in the kf link
 mod ways_questions; // asking before a typed code binds; the subscribe message
 mod ways_staff; // employees: their login, their cards, the codes that are read out to them
 mod ways_unionid; // the same person on both sides
-mod ways_window; // one who announced the chat, one who came
+mod ways_window;
+mod webhooks; // what the business back end is told, and what becomes of what it does not take // one who announced the chat, one who came

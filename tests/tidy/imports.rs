@@ -27,10 +27,11 @@ pub(crate) const SRC_IMPORTS: &[(&str, &[&str])] = &[
     (
         "app",
         &[
-            "actors", "clock", "config", "forward", "http", "logging", "notify", "outgoing", "tls", "wechat",
-            "wecom",
+            "actors", "clock", "config", "forward", "http", "logging", "notify", "outgoing", "tls",
+            "webhooks", "wechat", "wecom",
         ],
     ),
+    ("webhooks", &["actors::ids", "actors::messages", "actors::ports", "outgoing"]),
     ("archive", &["actors::archive", "actors::ids", "actors::messages"]),
     ("http", &["actors", "archive", "forward", "tls", "wechat", "wecom"]),
     ("wecom", &["actors::ids", "actors::ports", "actors::tally", "outgoing"]),
@@ -52,14 +53,22 @@ pub(crate) const ACTORS_IMPORTS: &[(&str, &[&str])] = &[
     ("callback", &["ids", "messages", "policy", "ports", "tally"]),
     ("kf_sync", &["alarm", "backoff", "beside", "ids", "messages", "policy", "ports", "tally"]),
     ("notifier", &["alarm", "backoff", "beside", "ids", "messages", "policy", "ports", "tally", "texts"]),
+    ("webhooks", &["alarm", "backoff", "beside", "ids", "messages", "ports", "tally"]),
     ("registry", &["ids", "messages", "policy", "ports", "tally", "texts"]),
     ("registry::store", &["durability", "ids"]),
-    ("system", &["callback", "handles", "kf_sync", "messages", "notifier", "policy", "ports", "registry"]),
+    (
+        "system",
+        &[
+            "callback", "handles", "kf_sync", "messages", "notifier", "policy", "ports", "registry",
+            "webhooks",
+        ],
+    ),
     ("handles", &["ids", "messages", "ports", "registry", "tally"]),
     ("messages", &["ids", "ports"]),
     ("backoff", &["ports"]),
     ("policy", &["ids"]),
-    ("ports", &["ids"]),
+    // An event goes out as the registry keeps it.
+    ("ports", &["ids", "messages::WebhookEntry"]),
     ("tally", &["ids", "ports"]),
     (
         "testing",

@@ -58,6 +58,7 @@ impl Real {
             },
             wecom: Arc::clone(&wecom) as _,
             mini_program: Arc::clone(&wecom) as _,
+            back_end: None,
         })
         .await
         .map_err(|error| failed(&error))?;
