@@ -76,8 +76,9 @@ struct WecomBody<'h> {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = CallbackHealth)]
+#[schema(as = CallbacksHealth)]
 struct CallbacksBody {
+    /// The key of the configuration that the last refusal points to.
     #[schema(required = true)]
     key_to_check: Option<&'static str>,
     #[schema(required = true)]

@@ -48,6 +48,11 @@ pub(crate) fn routes() -> impl Filter<Extract = (Response,), Error = Rejection> 
     page.map(|path: FullPath, head| finish(at(path.as_str(), &head)))
 }
 
+/// The names of the files below `/admin/`.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, ..)| *name)
+}
+
 fn at(path: &str, head: &Head) -> Result<Response, ApiError> {
     match path.trim_start_matches('/').strip_prefix("admin").unwrap_or_default() {
         "" => answer(head, &HTML, PAGE),

@@ -58,12 +58,19 @@ def started(program, *arguments, line, stream, log):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("KFBIND_")}
     process = subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, env=environment, **pipes)
     pipe = getattr(process, stream)
+    if found := awaited(pipe, line, log):
+        return process, pipe, found
+    sys.exit(f"{' '.join(arguments)} ended before it was ready, see {log.name}")
+
+
+def awaited(pipe, line, log):
+    """Reads on until a line says what is waited for."""
     while text := pipe.readline().decode():
         log.write(text.encode())
         log.flush()
         if found := re.search(line, text):
-            return process, pipe, found
-    sys.exit(f"{' '.join(arguments)} ended before it was ready, see {log.name}")
+            return found
+    return None
 
 
 def ask(method, url, body=None, bearer=None):
@@ -204,12 +211,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="kfbind-openapi-") as folder:
         demo_log, log = open(OUT / "demo.log", "wb"), open(OUT / "service.log", "wb")
         try:
-            demo, _demo_pipe, found = started(
+            demo, demo_pipe, found = started(
                 program, "demo", "--port", "0", line=r"open (http://[^/]+)/", stream="stdout", log=demo_log
             )
             processes.append(demo)
             stage = found[1]
-            simulator = re.search(r"is at (http://\S+);", _demo_pipe.readline().decode())[1]
+            simulator = awaited(demo_pipe, r"is at (http://\S+);", demo_log)[1]
             config = Path(folder, "config.toml")
             codes = "5/1m" if options.low_limits else "1000000/1m"
             config.write_text(

@@ -127,6 +127,11 @@ impl Described {
         self.parameter(name, ParameterIn::Path, Required::True, description, schema).problems(&[BAD_REQUEST])
     }
 
+    /// A segment of the path that is one of a few names.
+    pub(super) fn name(self, name: &str, description: &str, schema: impl Into<Schema>) -> Self {
+        self.parameter(name, ParameterIn::Path, Required::True, description, schema)
+    }
+
     fn parameter(
         self,
         name: &str,

@@ -11,12 +11,16 @@ use super::{
     operation::{Access, Described, JSON, described, route},
     shapes::text,
 };
-use crate::http::health::{DetailBody, StatusBody};
+use crate::http::{
+    health::{DetailBody, StatusBody},
+    operator_page,
+    reply::ApiError,
+};
 
 pub(super) const TAG: &str = "operators";
 
 pub(super) fn operations() -> Vec<Described> {
-    vec![alive(), ready(), metrics(), document()]
+    vec![alive(), ready(), metrics(), page(), page_file(), document()]
 }
 
 fn operators(path: &'static str, id: &str, summary: &str) -> Described {
@@ -41,9 +45,15 @@ fn ready() -> Described {
         "wecom": {
             "access_token_had": true, "stopped": false, "clock_skew_s": 0, "last_error": "connection refused",
         },
+        "callbacks": {"key_to_check": null, "last_refusal": {"at": "2026-11-25T08:29:00Z", "reason": "malformed"}},
+        "accounts_known": true,
         "accounts": [
-            {"open_kfid": "wkAbCdEf0123456789", "last_pull_at": "2026-11-25T08:30:00Z", "last_error": null},
+            {
+                "open_kfid": "wkAbCdEf0123456789", "name": "客服一号", "api_managed": true,
+                "last_pull_at": "2026-11-25T08:30:00Z", "last_error": null,
+            },
         ],
+        "unserved_accounts": [{"open_kfid": "wkZyXwVu9876543210", "name": "客服二号", "api_managed": false}],
     });
     let mut route = route(HttpMethod::Get, "/readyz", "ready", "Can the service do its work?")
         .tag(TAG)
@@ -74,6 +84,36 @@ fn metrics() -> Described {
         .description("In Prometheus' text format 0.0.4.")
         .content("text/plain", content);
     operators("/metrics", "metrics", "Metrics for Prometheus").answer(StatusCode::OK, answer)
+}
+
+/// An answer that is a file of the operators' page.
+fn file(description: &str, contents: &[(&str, &str)]) -> ResponseBuilder {
+    let answer = ResponseBuilder::new()
+        .description(description)
+        .header("Content-Security-Policy", described("Everything from here alone.", text()))
+        .header(
+            "Cache-Control",
+            described("To be asked for again each time.", text().enum_values(Some([CACHE_CONTROL]))),
+        );
+    contents.iter().fold(answer, |answer, (kind, example)| {
+        let content = ContentBuilder::new().schema(Some(text())).example(Some(json!(example))).build();
+        answer.content(*kind, content)
+    })
+}
+
+fn page() -> Described {
+    operators("/admin", "operatorPage", "The operators' page")
+        .about("For a browser; it asks for the admin key itself. `/admin/` redirects here. Without `admin.api_key` 404.")
+        .answer(StatusCode::OK, file("The page.", &[("text/html", "<!doctype html>…")]))
+        .problems(&[ApiError::NotFound])
+}
+
+fn page_file() -> Described {
+    let kinds = [("text/css", "body { margin: 0 }"), ("text/javascript", "export const A = 1;")];
+    operators("/admin/{file}", "operatorPageFile", "What the operators' page loads")
+        .name("file", "Its name.", text().enum_values(Some(operator_page::names())))
+        .answer(StatusCode::OK, file("A style or a script.", &kinds))
+        .problems(&[ApiError::NotFound])
 }
 
 fn document() -> Described {
