@@ -60,6 +60,11 @@ impl Ledger<'_> {
             effects: BTreeMap::new(),
         });
         for customer in &commit.learned.asked {
+            let begins_at = self.overlay.begins_at(customer);
+            let is_theirs = |message: &&KfMessage| message.customer.as_ref() == Some(customer);
+            if commit.page.messages.iter().filter(is_theirs).all(|message| message.send_time < begins_at) {
+                continue;
+            }
             let profile = commit.learned.profiles.iter().find(|profile| profile.customer == *customer);
             self.learn(customer, profile, Some(&commit.account))?;
         }
@@ -103,6 +108,11 @@ impl Ledger<'_> {
             KfContent::SessionEnded | KfContent::Other(MessageKind::Event) => "event",
             KfContent::Other(MessageKind::Servicer) => "servicer",
         };
+        if message.customer.as_ref().is_some_and(|who| message.send_time < self.overlay.begins_at(who)) {
+            // Of a life that was erased: whatever came of it would name them again.
+            count(&self.desk.tally.sync_messages, "kind", kind);
+            return Ok(());
+        }
         if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
             count(&self.desk.tally.sync_messages, "kind", kind);
             let ours = message

@@ -79,7 +79,8 @@ impl Writer {
         self.batch(vec![RegistryMessage::Sweep])
     }
 
-    fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
+    /// Decides these commands as one, and commits.
+    pub(super) fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
         let has_room = self.has_room();
         let mut promises = Promises::default();
         let now_ms = self.clock.now_ms();
@@ -101,12 +102,12 @@ impl Writer {
         if has_room {
             self.duties.catch_up(&mut ledger)?;
             ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
+            // The pass reads what is on the disk, and must miss nothing that names somebody: so it goes before this
+            // batch's commands, and of an erasure among them it begins with the next batch.
+            self.duties.scrub(&mut ledger, &mut promises)?;
         }
         for command in batch {
             self.duties.take(command, &mut ledger, has_room, &mut promises)?;
-        }
-        if has_room {
-            self.duties.scrub(&mut ledger, &mut promises)?;
         }
         let Ledger { overlay, changed, outbox_grew, webhooks_grew, pages, .. } = ledger;
         let changes = overlay.into_changes();
