@@ -109,9 +109,8 @@ impl Ledger<'_> {
             KfContent::Other(MessageKind::Servicer) => "servicer",
         };
         if message.customer.as_ref().is_some_and(|who| message.send_time < self.overlay.begins_at(who)) {
-            // Of a life that was erased: whatever came of it would name them again.
             count(&self.desk.tally.sync_messages, "kind", kind);
-            return Ok(());
+            return self.pass_over(message);
         }
         if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
             count(&self.desk.tally.sync_messages, "kind", kind);
@@ -230,6 +229,19 @@ impl Ledger<'_> {
             unionid: person.unionid,
         };
         self.bind(&join.openid, &binding, took_s)
+    }
+
+    /// A message of a life that was erased: whatever came of it would name them again. Only that somebody came is kept.
+    fn pass_over(&mut self, message: &KfMessage) -> Result<(), StoreError> {
+        if !self.desk.policy.ways.window {
+            return Ok(());
+        }
+        let mut record = self.overlay.window(&message.account)?;
+        if record.complete_since <= message.send_time {
+            record.complete_since = message.send_time.plus(1);
+            self.overlay.put_window(&message.account, &record)?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, effect: &Effect) {

@@ -296,3 +296,31 @@ fn an_erasure_cut_short_goes_on_after_the_start() {
     assert!(bench.naming(&["oOther"]).contains(&TreeId::Audit), "others stay");
     assert_eq!(bench.opened.writer.desk.outbox, 1, "{:?}", bench.dir.path());
 }
+
+fn announce(openid: &str) -> RegistryMessage {
+    ask(|reply| RegistryMessage::OpenIntent(OpenId::new(openid), None, reply)).0
+}
+
+#[test]
+fn who_was_erased_can_announce_themselves_at_once() {
+    let mut bench = Bench::new();
+    bench.batch(vec![issue("oErased").0]);
+    bench.batch(vec![erase(user("oErased")).0]);
+    bench.clock.advance(70);
+    bench.batch(vec![announce("oErased")]);
+    bench.batch(vec![page(vec![text("m1", "wmA", "你好", BEGIN + 70)], Vec::new())]);
+    assert_eq!(bench.opened.writer.store.count(TreeId::Questions).unwrap(), 1, "they are asked for");
+}
+
+#[test]
+fn that_an_erased_customer_came_still_counts_against_who_came_beside_them() {
+    let mut bench = Bench::new();
+    bench.clock.advance(100);
+    bench.batch(vec![announce("oA")]);
+    bench.clock.advance(10);
+    bench.batch(vec![erase(customer("wmErased")).0]);
+    bench.batch(vec![page(vec![text("m1", "wmErased", "你好", BEGIN + 105)], Vec::new())]);
+    bench.batch(vec![page(vec![text("m2", "wmA", "你好", BEGIN + 110)], Vec::new())]);
+    assert_eq!(bench.opened.writer.store.count(TreeId::Questions).unwrap(), 0);
+    assert_eq!(bench.naming(&["wmErased"]), []);
+}
