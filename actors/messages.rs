@@ -211,6 +211,8 @@ pub enum RegistryMessage {
     CommitPage(Box<PageCommit>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep what WeCom tells of customers.
     SaveProfiles(Vec<Profile>, RpcReplyPort<Result<(), Refusal>>),
+    /// The same of customers who were asked about for their bindings: they may have been erased since.
+    SaveProfilesOfBound(Vec<Profile>, RpcReplyPort<Result<(), Refusal>>),
     /// Keep when the latest pulls without a live sync token went out: WeCom counts them across our restarts.
     SaveRation(Vec<Timestamp>),
     /// Keep the kf link.

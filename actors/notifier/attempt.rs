@@ -184,7 +184,7 @@ pub(super) async fn look_up(outside: &Outside, customers: Vec<ExternalUserId>) -
         }
         Err(error) => return Attempt::Later(error),
     };
-    let build = |reply| RegistryMessage::SaveProfiles(profiles, reply);
+    let build = |reply| RegistryMessage::SaveProfilesOfBound(profiles, reply);
     match call_t!(outside.registry, build, REGISTRY_TIMEOUT_MS) {
         Ok(Ok(())) => Attempt::Done,
         Ok(Err(refusal)) => Attempt::Later(CallError::Unreachable(refusal.to_string())),

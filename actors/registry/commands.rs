@@ -251,6 +251,12 @@ fn keep(
             }
             promises.done(reply, ());
         }
+        RegistryMessage::SaveProfilesOfBound(profiles, reply) => {
+            for profile in &profiles {
+                ledger.save_profile_of_bound(profile)?;
+            }
+            promises.done(reply, ());
+        }
         RegistryMessage::SaveLink(link, reply) => {
             let changed = ledger.save_link(&link)?;
             promises.done(reply, ());
@@ -279,7 +285,8 @@ fn refuse(command: RegistryMessage, promises: &mut Promises) {
         | RegistryMessage::Introduce(_, reply)
         | RegistryMessage::Begin(_, reply)
         | RegistryMessage::SaveLink(_, reply)
-        | RegistryMessage::SaveProfiles(_, reply) => promises.no(reply),
+        | RegistryMessage::SaveProfiles(_, reply)
+        | RegistryMessage::SaveProfilesOfBound(_, reply) => promises.no(reply),
         RegistryMessage::LookAtTicket(_, reply) => promises.no(reply),
         RegistryMessage::RedeemTicket(_, reply) => promises.no(reply),
         RegistryMessage::OpenIntent(_, _, reply) => promises.no(reply),

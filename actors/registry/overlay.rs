@@ -3,7 +3,10 @@
 //! Later decisions of a batch see what earlier ones wrote; nothing reaches the store before the whole batch is
 //! committed. Typed access to records, and no rules.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -14,7 +17,7 @@ use super::{
         OutboxRecord, QuestionId, QuestionRecord, SAME, SamePerson, TicketRecord, USER, UserPerson,
         UserRecord, WindowRecord, decode, encode, person_key,
     },
-    rules::Known,
+    rules::{EARLY_S, Known},
     store::{Changes, Store, StoreError, TreeId},
     ways::link::Mint,
 };
@@ -61,6 +64,22 @@ impl<'a> Overlay<'a> {
         self.store.get(tree, key)?.map(|bytes| decode(tree, &bytes)).transpose()
     }
 
+    /// The keys of a tree that holds few, as this batch leaves them.
+    pub(crate) fn keys(&self, tree: TreeId) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for entry in self.store.range(tree, &[])? {
+            keys.insert(entry?.0.to_vec());
+        }
+        for (key, change) in self.changes.get(&tree).into_iter().flatten() {
+            if change.is_some() {
+                keys.insert(key.clone())
+            } else {
+                keys.remove(key)
+            };
+        }
+        Ok(keys.into_iter().collect())
+    }
+
     /// Whether nothing lies in a tree.
     pub(crate) fn is_empty(&self, tree: TreeId) -> Result<bool, StoreError> {
         let is_put = self.changes.get(&tree).is_some_and(|changes| changes.values().any(Option::is_some));
@@ -81,6 +100,13 @@ impl<'a> Overlay<'a> {
     /// Takes a key away.
     pub(crate) fn remove(&mut self, tree: TreeId, key: &[u8]) {
         self.changes.entry(tree).or_default().insert(key.to_owned(), None);
+    }
+
+    /// Before when nothing is taken from a customer: what was sent then is of a life that was erased. A moment that has
+    /// not come yet was told by a wrong clock, and would shut them out until it comes.
+    pub(crate) fn begins_at(&self, customer: &ExternalUserId) -> Timestamp {
+        let at = self.erased_at(Kind::Customer, customer.as_str());
+        if at <= self.now.plus(EARLY_S) { at } else { Timestamp(0) }
     }
 
     /// When a name was erased, 0 for never. Seconds.
@@ -229,6 +255,10 @@ impl Known for Overlay<'_> {
         self.get(TreeId::Users, openid.as_str().as_bytes())
     }
 
+    fn user_epoch(&self, openid: &OpenId) -> Result<u32, StoreError> {
+        Ok(self.user_or_default(openid)?.epoch)
+    }
+
     fn binding(&self, openid: &OpenId) -> Result<Option<BindingRecord>, StoreError> {
         self.get(TreeId::Bindings, openid.as_str().as_bytes())
     }
@@ -238,10 +268,7 @@ impl Known for Overlay<'_> {
     }
 
     fn customer(&self, customer: &ExternalUserId) -> Result<CustomerRecord, StoreError> {
-        let new = || CustomerRecord {
-            undone_at: self.erased_at(Kind::Customer, customer.as_str()),
-            ..CustomerRecord::default()
-        };
+        let new = || CustomerRecord { undone_at: self.begins_at(customer), ..CustomerRecord::default() };
         Ok(self.get(TreeId::Attempts, customer.as_str().as_bytes())?.unwrap_or_else(new))
     }
 

@@ -60,6 +60,11 @@ impl Ledger<'_> {
             effects: BTreeMap::new(),
         });
         for customer in &commit.learned.asked {
+            let begins_at = self.overlay.begins_at(customer);
+            let is_theirs = |message: &&KfMessage| message.customer.as_ref() == Some(customer);
+            if commit.page.messages.iter().filter(is_theirs).all(|message| message.send_time < begins_at) {
+                continue;
+            }
             let profile = commit.learned.profiles.iter().find(|profile| profile.customer == *customer);
             self.learn(customer, profile, Some(&commit.account))?;
         }
@@ -103,6 +108,10 @@ impl Ledger<'_> {
             KfContent::SessionEnded | KfContent::Other(MessageKind::Event) => "event",
             KfContent::Other(MessageKind::Servicer) => "servicer",
         };
+        if message.customer.as_ref().is_some_and(|who| message.send_time < self.overlay.begins_at(who)) {
+            count(&self.desk.tally.sync_messages, "kind", kind);
+            return self.pass_over(message);
+        }
         if let KfContent::SendFailed { fail_msgid, .. } = &message.content {
             count(&self.desk.tally.sync_messages, "kind", kind);
             let ours = message
@@ -220,6 +229,19 @@ impl Ledger<'_> {
             unionid: person.unionid,
         };
         self.bind(&join.openid, &binding, took_s)
+    }
+
+    /// A message of a life that was erased: whatever came of it would name them again. Only that somebody came is kept.
+    fn pass_over(&mut self, message: &KfMessage) -> Result<(), StoreError> {
+        if !self.desk.policy.ways.window {
+            return Ok(());
+        }
+        let mut record = self.overlay.window(&message.account)?;
+        if record.complete_since <= message.send_time {
+            record.complete_since = message.send_time.plus(1);
+            self.overlay.put_window(&message.account, &record)?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, effect: &Effect) {

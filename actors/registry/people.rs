@@ -4,6 +4,7 @@
 //! Part of the ledger: everything lands in its batch. The rules are in `ways/` and `rules/joining.rs`.
 
 use super::{
+    erasure::Kind,
     ledger::Ledger,
     records::{AuditBy, AuditKind, BindingRecord, CustomerPerson, Method, SAME, SamePerson, person_key},
     rules::{Join, Known},
@@ -81,6 +82,16 @@ impl Ledger<'_> {
             }
         }
         self.overlay.put_person(customer, &person)
+    }
+
+    /// The same of somebody who was asked about for a binding. Whoever was erased meanwhile is not taken up again.
+    pub(crate) fn save_profile_of_bound(&mut self, profile: &Profile) -> Result<(), StoreError> {
+        let customer = &profile.customer;
+        let was_erased = self.desk.erased.at(Kind::Customer, customer.as_str()).is_some();
+        if was_erased && self.overlay.user_of(customer)?.is_none() {
+            return Ok(());
+        }
+        self.save_profile(profile)
     }
 
     fn name_customer(

@@ -45,6 +45,8 @@ pub(crate) trait Known {
     fn code(&self, code: &BindCode) -> Result<Option<CodeRecord>, Self::Error>;
     /// The record of a user.
     fn user(&self, openid: &OpenId) -> Result<Option<UserRecord>, Self::Error>;
+    /// The epoch of a user, also of one who has no record.
+    fn user_epoch(&self, openid: &OpenId) -> Result<u32, Self::Error>;
     /// The binding of a user.
     fn binding(&self, openid: &OpenId) -> Result<Option<BindingRecord>, Self::Error>;
     /// The user bound to a customer.

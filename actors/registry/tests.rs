@@ -20,6 +20,7 @@ use crate::{
     },
 };
 
+mod erasure;
 mod model;
 mod walk;
 mod ways;

@@ -79,7 +79,8 @@ impl Writer {
         self.batch(vec![RegistryMessage::Sweep])
     }
 
-    fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
+    /// Decides these commands as one, and commits.
+    pub(super) fn batch(&mut self, batch: Vec<RegistryMessage>) -> Result<(), StoreError> {
         let has_room = self.has_room();
         let mut promises = Promises::default();
         let now_ms = self.clock.now_ms();
@@ -101,8 +102,8 @@ impl Writer {
         if has_room {
             self.duties.catch_up(&mut ledger)?;
             ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
-            // Before the commands: a pass reads what is committed, and must not be over before what its own erasure
-            // writes (that a binding has ended) is.
+            // The pass reads what is on the disk, and must miss nothing that names somebody: so it goes before this
+            // batch's commands, and of an erasure among them it begins with the next batch.
             self.duties.scrub(&mut ledger, &mut promises)?;
         }
         for command in batch {

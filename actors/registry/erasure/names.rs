@@ -122,10 +122,11 @@ impl Names<'_> {
     }
 
     pub(super) fn question(&mut self, question: &mut QuestionRecord) -> Fate {
-        if self.is_customer(&question.customer) || self.is_user(&question.openid) {
-            return Fate::Goes;
-        }
-        Fate::Stays
+        let epoch = u64::from(question.epoch);
+        let is_older = |erased: &ErasureRecord| epoch < erased.at_ms / 1000;
+        let is_theirs = self.wanted_if(Kind::Customer, question.customer.as_str(), is_older).is_some()
+            || self.is_user(&question.openid);
+        if is_theirs { Fate::Goes } else { Fate::Stays }
     }
 
     pub(super) fn person(
@@ -150,10 +151,11 @@ impl Names<'_> {
     }
 
     pub(super) fn letter(&mut self, letter: &mut DeadLetterRecord) -> Fate {
-        if self.is_user(&letter.event.openid) || self.is_customer(&letter.event.customer) {
-            return Fate::Goes;
-        }
-        Fate::Stays
+        let DeadLetterRecord { event, .. } = letter;
+        let is_older = |erased: &ErasureRecord| event.happened_at.0 <= erased.at_ms / 1000;
+        let is_theirs = self.wanted_if(Kind::User, event.openid.as_str(), is_older).is_some()
+            || self.wanted_if(Kind::Customer, event.customer.as_str(), is_older).is_some();
+        if is_theirs { Fate::Goes } else { Fate::Stays }
     }
 
     pub(super) fn entry(&mut self, seq: u64, entry: &mut OutboxRecord) -> Fate {

@@ -10,7 +10,7 @@ use crate::{
         ledger::Ledger,
         records::{
             CUSTOMER, CustomerPerson, CustomerRecord, ErasureRecord, SAME, SamePerson, USER, UserPerson,
-            WindowRecord, decode, person_key,
+            WindowRecord, person_key,
         },
         rules::Known as _,
         store::{StoreError, TreeId},
@@ -29,6 +29,14 @@ impl Ledger<'_> {
         };
         let mut kept = false;
         let mut names = Vec::new();
+        // What epoch the life that ends here has come to.
+        let mut epoch = match &openid {
+            Some(openid) => self.overlay.user_epoch(openid)?,
+            None => 0,
+        };
+        if let Some(customer) = &customer {
+            epoch = epoch.max(self.overlay.person(customer)?.epoch);
+        }
         if let Some(openid) = &openid {
             kept |= self.unbind(&UnbindRequest { openid: openid.clone(), by: UnbindBy::Admin })?;
             kept |= self.erase_user(openid)?;
@@ -41,7 +49,7 @@ impl Ledger<'_> {
         kept |= self.erase_arrivals(openid.as_ref(), customer.as_ref())?;
         kept |= self.erase_unreadable(&names)?;
         let record = ErasureRecord {
-            at_ms: self.now_ms,
+            at_ms: self.moment_of(&names, epoch),
             audit_upto: self.desk.sequences.audit,
             outbox_upto: self.desk.sequences.outbox,
             is_done: false,
@@ -56,12 +64,22 @@ impl Ledger<'_> {
         Ok((kept, targets))
     }
 
+    /// The moment that divides two lives. Sessions and epochs know whole seconds, so it is a second behind the one before
+    /// where somebody is erased twice in no time, or our clock has gone back; and behind all epochs of a life that began
+    /// with an erasure.
+    fn moment_of(&self, names: &[(Kind, &str)], epoch: u32) -> u64 {
+        let before = names.iter().filter_map(|(kind, name)| self.desk.erased.at(*kind, name)).max();
+        // The unbinding that comes with it is one more.
+        let behind = (u64::from(epoch) + 2).saturating_mul(1000);
+        before.map_or(self.now_ms, |before| self.now_ms.max(before + 1000).max(behind))
+    }
+
     fn erase_user(&mut self, openid: &OpenId) -> Result<bool, StoreError> {
-        // A live code and intents end, bound or not.
-        self.release(openid)?;
         let (key, person_key) = (openid.as_str().as_bytes(), person_key(USER, openid.as_str()));
         let user = self.overlay.user(openid)?;
         let person = self.overlay.get::<UserPerson>(TreeId::People, &person_key)?;
+        // A live code and intents end, bound or not. Only now: this may leave a record of somebody never seen.
+        self.release(openid)?;
         let unionids = [
             user.as_ref().and_then(|user| user.unionid.clone()),
             person.as_ref().and_then(|person| person.unionid.clone()),
@@ -112,8 +130,8 @@ impl Ledger<'_> {
         customer: Option<&ExternalUserId>,
     ) -> Result<bool, StoreError> {
         let mut accounts = Vec::new();
-        for entry in self.overlay.store().range(TreeId::Windows, &[])? {
-            accounts.push(OpenKfId::new(String::from_utf8_lossy(&entry?.0)));
+        for key in self.overlay.keys(TreeId::Windows)? {
+            accounts.push(OpenKfId::new(String::from_utf8_lossy(&key)));
         }
         let mut found = false;
         for account in accounts {
@@ -134,11 +152,10 @@ impl Ledger<'_> {
     /// Messages that could not be read may name anybody.
     fn erase_unreadable(&mut self, names: &[(Kind, &str)]) -> Result<bool, StoreError> {
         let mut gone = Vec::new();
-        for entry in self.overlay.store().range(TreeId::Unreadable, &[])? {
-            let (key, value) = entry?;
-            let (_, raw): (Timestamp, String) = decode(TreeId::Unreadable, &value)?;
-            if names.iter().any(|(_, name)| raw.contains(name)) {
-                gone.push(key.to_vec());
+        for key in self.overlay.keys(TreeId::Unreadable)? {
+            let kept = self.overlay.get::<(Timestamp, String)>(TreeId::Unreadable, &key)?;
+            if kept.is_some_and(|(_, raw)| names.iter().any(|(_, name)| raw.contains(name))) {
+                gone.push(key);
             }
         }
         for key in &gone {

@@ -84,6 +84,10 @@ impl Known for World {
         Ok(self.users.get(openid).cloned())
     }
 
+    fn user_epoch(&self, openid: &OpenId) -> Result<u32, Infallible> {
+        Ok(self.users.get(openid).map_or(0, |user| user.epoch))
+    }
+
     fn binding(&self, openid: &OpenId) -> Result<Option<BindingRecord>, Infallible> {
         Ok(self.bindings.get(openid).cloned())
     }

@@ -17,7 +17,10 @@ const STEPS: u64 = 160;
 /// Of the sequences that the model gets, so many make one walk.
 const CASES_PER_WALK: u64 = 8;
 /// What must have happened in all walks together.
-const THINGS: [&str; 17] = [
+const THINGS: [&str; 20] = [
+    "bound by admin",
+    "erased",
+    "a pair erased",
     "bound by code",
     "bound by link",
     "bound by card",

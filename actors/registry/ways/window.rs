@@ -110,7 +110,7 @@ pub(crate) fn stands<K: Known>(
 
 /// After a binding and after an unbinding no intent of before binds.
 fn is_over<K: Known>(known: &K, intent: &Intent) -> Result<bool, K::Error> {
-    let epoch = known.user(&intent.openid)?.map_or(0, |user| user.epoch);
+    let epoch = known.user_epoch(&intent.openid)?;
     let unbound_ms = known.user_person(&intent.openid)?.unbound_ms;
     Ok(epoch != intent.epoch || unbound_ms >= intent.opened_ms)
 }

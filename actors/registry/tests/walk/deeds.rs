@@ -7,11 +7,13 @@ use crate::{
         UserId, WelcomeCode,
     },
     messages::{
-        IntentOutcome, IssueOutcome, IssueRequest, Learned, OnPage, PageCommit, Refusal, RegistryMessage,
-        StaffBindRequest, StaffTicketRequest, TicketRequest, UnbindBy, UnbindRequest, Wanted,
+        AdminBindOutcome, AdminBindRequest, IntentOutcome, Introduction, IssueOutcome, IssueRequest, Learned,
+        OnPage, PageCommit, Person, Refusal, RegistryMessage, StaffBindRequest, StaffTicketRequest,
+        TicketRequest, UnbindBy, UnbindRequest, Wanted,
     },
     ports::{Clock as _, KfContent, KfMessage, Page, Profile},
     registry::{
+        erasure::Kind,
         records::{QuestionId, QuestionRecord, decode},
         store::TreeId,
     },
@@ -47,7 +49,12 @@ impl Run {
         self.oracle.users.insert(user.to_owned(), unionid.clone());
         let causes = self.oracle.by_unionid();
         let (openid, unionid) = (OpenId::new(user), UnionId::new(unionid));
-        let _: Result<(), Refusal> = self.ask(|reply| RegistryMessage::Meet(openid, unionid, reply));
+        let _: Result<(), Refusal> = if self.dice.one_in(2) {
+            self.ask(|reply| RegistryMessage::Meet(openid, unionid, reply))
+        } else {
+            let introduction = Introduction { openid, unionid: Some(unionid), label: Some(user.to_owned()) };
+            self.ask(|reply| RegistryMessage::Introduce(introduction, reply))
+        };
         Deed { causes, bound_at: self.now(), ..Deed::default() }
     }
 
@@ -59,6 +66,59 @@ impl Run {
         }
         self.oracle.released(user, self.clock.now_ms());
         Deed::default()
+    }
+
+    /// The back end binds two.
+    pub(super) fn put(&mut self, user: &str, customer: &str) -> Result<Deed, String> {
+        let causes = self.oracle.by_admin(user, customer);
+        let is_pair = self.oracle.bound.get(user).is_some_and(|(bound, _)| bound == customer);
+        let may_end = self.rivals(&causes);
+        let request = AdminBindRequest {
+            openid: OpenId::new(user),
+            customer: ExternalUserId::new(customer),
+            account: None,
+        };
+        let outcome: Result<AdminBindOutcome, Refusal> =
+            self.ask(|reply| RegistryMessage::BindForAdmin(request, reply));
+        let is_bound = matches!(outcome, Ok(AdminBindOutcome::Bound(_)));
+        if is_bound == (causes.is_empty() && !is_pair) {
+            return Err(format!("the back end's {user} and {customer}: {outcome:?}"));
+        }
+        Ok(Deed { causes, may_end, bound_at: self.now(), ..Deed::default() })
+    }
+
+    /// The back end has a user or a customer erased, mostly once.
+    pub(super) fn erase(&mut self, user: &str, customer: &str) -> Result<Deed, String> {
+        let (person, user, customer) = if self.dice.one_in(2) {
+            let customer = self.oracle.bound.get(user).map(|(customer, _)| customer.clone());
+            (Person::User(OpenId::new(user)), Some(user.to_owned()), customer)
+        } else {
+            let user = self.oracle.user_of(customer).cloned();
+            (Person::Customer(ExternalUserId::new(customer)), user, Some(customer.to_owned()))
+        };
+        let erased: Result<bool, Refusal> =
+            self.ask_patiently(|reply| RegistryMessage::Erase(person.clone(), reply));
+        if user.is_some() && customer.is_some() {
+            self.reach("a pair erased");
+            if erased != Ok(true) {
+                return Err(format!("{person:?} was bound, and nothing of them was kept: {erased:?}"));
+            }
+        }
+        self.reach("erased");
+        self.oracle.erased(user.as_deref(), customer.as_deref(), self.clock.now_ms());
+        let again: Result<bool, Refusal> =
+            self.ask_patiently(|reply| RegistryMessage::Erase(person.clone(), reply));
+        if again != Ok(false) {
+            return Err(format!("something was kept of {person:?} after their erasure"));
+        }
+        if let Some(user) = &user {
+            // The name by which questions name them.
+            let introduction =
+                Introduction { openid: OpenId::new(user), unionid: None, label: Some(user.clone()) };
+            let _: Result<(), Refusal> = self.ask(|reply| RegistryMessage::Introduce(introduction, reply));
+        }
+        // What is ended by it was ended above.
+        Ok(Deed::default())
     }
 
     pub(super) fn redeem(&mut self, user: &str) -> Deed {
@@ -234,7 +294,9 @@ impl Run {
             return Learned::default();
         }
         let unionid = matches!(customer, "wm0" | "wm1").then(|| customer.replace("wm", "u"));
-        if let Some(unionid) = &unionid {
+        // What is learned for a message of a life that was erased is not kept.
+        let erased_ms = self.opened.as_ref().unwrap().reader.erased_at(Kind::Customer, customer);
+        if let Some(unionid) = unionid.as_ref().filter(|_| erased_ms.is_none_or(|at| sent >= at / 1000)) {
             self.oracle.customers.insert(customer.to_owned(), unionid.clone());
         }
         let entered_with = self.swallowed.get(customer).filter(|_| wanted.with_entry).map(Ticket::new);

@@ -324,6 +324,32 @@ impl Oracle {
         *at = sent.max(*at);
     }
 
+    /// A person was erased: what was known of either side is not, and what existed is dead.
+    pub(super) fn erased(&mut self, user: Option<&str>, customer: Option<&str>, now_ms: u64) {
+        if let Some(user) = user {
+            self.released(user, now_ms);
+            self.users.remove(user);
+        }
+        if let Some(customer) = customer {
+            self.kill("", customer);
+            self.undid(customer, now_ms / 1000);
+            self.customers.remove(customer);
+            self.declined.retain(|(who, _)| who != customer);
+        }
+        // That they were parted is forgotten, too.
+        self.parted.retain(|(o, c)| Some(o.as_str()) != user && Some(c.as_str()) != customer);
+    }
+
+    /// By the back end's word, whoever they are.
+    pub(super) fn by_admin(&self, user: &str, customer: &str) -> Vec<Cause> {
+        let is_pair = self.bound.get(user).is_some_and(|(bound, _)| bound == customer);
+        let is_free = !self.bound.contains_key(user) && self.user_of(customer).is_none();
+        if is_pair || !(is_free || self.replaces) {
+            return Vec::new();
+        }
+        vec![(user.to_owned(), customer.to_owned(), "admin")]
+    }
+
     fn kill(&mut self, user: &str, customer: &str) {
         for code in self.codes.iter_mut().filter(|code| code.user == user) {
             code.dead = true;

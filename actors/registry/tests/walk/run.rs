@@ -145,6 +145,19 @@ impl Run {
         answer.try_recv().expect("the batch is committed, so it is answered")
     }
 
+    /// The same of what may take more batches.
+    pub(super) fn ask_patiently<T>(&mut self, build: impl FnOnce(RpcReplyPort<T>) -> RegistryMessage) -> T {
+        let (reply, mut answer) = ractor::concurrency::oneshot();
+        self.tell(build(RpcReplyPort::from(reply)));
+        for _ in 0..8 {
+            if let Ok(told) = answer.try_recv() {
+                return told;
+            }
+            self.tell(RegistryMessage::Sweep);
+        }
+        panic!("not answered after 8 more batches");
+    }
+
     pub(super) fn tell(&mut self, command: RegistryMessage) {
         let (sender, queue) = std::sync::mpsc::channel();
         sender.send(command).unwrap();
@@ -195,7 +208,7 @@ impl Run {
         }
         let (user, customer) =
             (format!("o{}", self.dice.below(USERS)), format!("wm{}", self.dice.below(CUSTOMERS)));
-        let deed = match self.dice.below(32) {
+        let deed = match self.dice.below(34) {
             0..=4 => self.issue(&user),
             5 => self.log_in(&user),
             6 => self.unbind(&user),
@@ -212,6 +225,8 @@ impl Run {
             12 => self.staff_card(&customer),
             13 => self.staff_types(&customer),
             14 => self.read_again(),
+            32 => self.put(&user, &customer)?,
+            33 => self.erase(&user, &customer)?,
             _ => self.write(&customer),
         };
         self.judge(&deed)?;
@@ -267,6 +282,7 @@ impl Run {
                 "card" => "bound by card",
                 "staff" => "bound by staff",
                 "unionid" => "bound by unionid",
+                "admin" => "bound by admin",
                 _ => "bound by window",
             });
         }
