@@ -202,7 +202,7 @@ impl Run {
     }
 
     /// A customer does something in the chat.
-    pub(super) fn write(&mut self, customer: &str) -> Deed {
+    pub(super) fn write(&mut self, customer: &str, what: Option<u64>) -> Deed {
         let now = self.now();
         let late = [0, 0, 0, 0, 5, 70, 500, 700][usize::try_from(self.dice.below(8)).unwrap()];
         let sent = now - late;
@@ -210,7 +210,8 @@ impl Run {
         let text = |text: &str| KfContent::Text { content: text.to_owned(), menu_id: None };
         let mut tap = None;
         let mut undoes = false;
-        let content = match self.dice.below(16) {
+        let rolled = self.dice.below(16);
+        let content = match what.unwrap_or(rolled) {
             0..=4 => {
                 let Some(code) = self.some_code() else { return deed };
                 deed.about.push(code.clone());

@@ -31,6 +31,9 @@ use crate::{
 };
 
 pub(super) const ACCOUNT: &str = "wkA";
+/// What is rolled where a customer taps, and where one just talks.
+const TAPS: u64 = 9;
+const TALKS: u64 = 15;
 const USERS: u64 = 4;
 const CUSTOMERS: u64 = 5;
 
@@ -44,6 +47,8 @@ pub(super) struct Run {
     pub(super) dice: Dice,
     pub(super) oracle: Oracle,
     pub(super) messages: u64,
+    /// What customers do next, the last one first.
+    planned: Vec<(String, u64)>,
     /// The last pages, to be read once more.
     pub(super) pages: Vec<PageCommit>,
     /// The ticket with which a customer entered last, where nobody was told.
@@ -83,6 +88,7 @@ impl Run {
             dice,
             oracle,
             messages: 0,
+            planned: Vec::new(),
             pages: Vec::new(),
             swallowed: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -208,7 +214,13 @@ impl Run {
         }
         let (user, customer) =
             (format!("o{}", self.dice.below(USERS)), format!("wm{}", self.dice.below(CUSTOMERS)));
-        let deed = match self.dice.below(34) {
+        let planned = self.planned.pop();
+        if let Some((customer, what)) = planned {
+            let deed = self.write(&customer, Some(what));
+            self.judge(&deed)?;
+            return self.say(&deed);
+        }
+        let deed = match self.dice.below(35) {
             0..=4 => self.issue(&user),
             5 => self.log_in(&user),
             6 => self.unbind(&user),
@@ -222,12 +234,18 @@ impl Run {
             }
             9..=10 => self.redeem(&user),
             11 => self.announce(&user),
+            34 => {
+                // Long enough after all others; then one customer comes, and mostly answers.
+                self.clock.advance(500);
+                self.planned = vec![(customer.clone(), TAPS), (customer, TALKS)];
+                self.announce(&user)
+            }
             12 => self.staff_card(&customer),
             13 => self.staff_types(&customer),
             14 => self.read_again(),
-            32 => self.put(&user, &customer)?,
-            33 => self.erase(&user, &customer)?,
-            _ => self.write(&customer),
+            32 if self.dice.one_in(3) => self.put(&user, &customer)?,
+            33 if self.dice.one_in(3) => self.erase(&user, &customer)?,
+            _ => self.write(&customer, None),
         };
         self.judge(&deed)?;
         self.say(&deed)
