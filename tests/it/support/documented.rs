@@ -66,6 +66,10 @@ pub(crate) fn undocumented(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Option<String> {
+    // The demo passes the service's answers on, in its own words where there is none; only the service's have this.
+    if !headers.contains_key("x-request-id") {
+        return None;
+    }
     let here: Vec<_> = operations().into_iter().filter(|operation| fits(operation.path, path)).collect();
     let is_head = method == "HEAD";
     let method = if is_head { "get".to_owned() } else { method.to_lowercase() };
