@@ -8,7 +8,7 @@ use actors::{
     RegistryOptions,
     ids::{OpenKfId, Timestamp, UserId},
     policy::{CodeFormat, Handover, NoticeTemplate, OnConflict, Policy, Rate, SyncPolicy, Texts, Ways},
-    ports::{BackEnd, Clock, Entropy},
+    ports::{Clock, Entropy},
     system::{System, SystemOptions},
     tally::Tally,
 };
@@ -30,14 +30,15 @@ use crate::{
     notify::Supervisor,
     outgoing,
     tls::{Certificates, PairFiles},
-    webhooks::{self, SigningKey, WebhookClient},
-    wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
         client::{WecomClient, WecomConfig},
         envelope::{CallbackKeys, EnvelopeKey},
-        staff::StaffClient,
     },
 };
+
+mod clients;
+
+use clients::{back_end, mini_program, staff_client};
 
 /// Connections that wait in the kernel until they are accepted; it may allow fewer (`net.core.somaxconn`). Thousands of
 /// phones come back in the same second after a restart, and whom the kernel drops tries again seconds later only.
@@ -108,18 +109,7 @@ impl App {
         ));
         let (forwarder, senders) = Forwarder::start(&config.wecom.forward_to, &tally)?;
         let staff = staff_client(config, &outgoing, &machine, &tally);
-        let wechat_config = WechatConfig {
-            api_base: config.miniprogram.api_base.clone(),
-            app_id: config.miniprogram.app_id.clone(),
-            secret: config.miniprogram.secret.clone(),
-        };
-        let notices = NoticeClient::new(
-            wechat_config.clone(),
-            bind_page(config),
-            outgoing.clone(),
-            Arc::clone(&machine.clock),
-        );
-        let wechat = WechatClient::new(wechat_config, outgoing);
+        let (wechat, notices) = mini_program(config, &outgoing, &machine);
         let back_end = back_end(config, &machine)?;
         let system = System::start(SystemOptions {
             registry: RegistryOptions {
@@ -303,23 +293,6 @@ fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Asks WeCom which employee logs in, as the app that the WeCom mini program is linked to.
-fn staff_client(
-    config: &Config,
-    outgoing: &reqwest::Client,
-    machine: &Machine,
-    tally: &Tally,
-) -> Option<StaffClient> {
-    let secret = config.wecom.staff_secret.clone().filter(|_| ways(config).staff)?;
-    let config = WecomConfig {
-        api_base: config.wecom.api_base.clone(),
-        corp_id: config.wecom.corp_id.clone(),
-        secret,
-        app_id: config.miniprogram.app_id.clone(),
-    };
-    Some(StaffClient::new(config, outgoing.clone(), Arc::clone(&machine.clock), tally.clone()))
-}
-
 fn ways(config: &Config) -> Ways {
     let is_on = |method| config.binding.methods.contains(&method);
     Ways {
@@ -345,12 +318,6 @@ fn notice(config: &Config) -> Option<NoticeTemplate> {
     let template_id = config.miniprogram.subscribe_template_id.clone()?;
     let data = config.miniprogram.subscribe_data.clone().into_iter().collect();
     Some(NoticeTemplate { template_id, data })
-}
-
-/// The bind page as mini programs name it: only kf wants the ending.
-fn bind_page(config: &Config) -> String {
-    let path = &config.miniprogram.card_path;
-    path.strip_suffix(".html").unwrap_or(path).to_owned()
 }
 
 fn rate(rate: config::Rate) -> Rate {
@@ -379,15 +346,6 @@ fn callback_keys(config: &Config) -> anyhow::Result<CallbackKeys> {
     let token_previous = wecom.token_previous.as_ref().map(ExposeSecret::expose_secret);
     Ok(CallbackKeys::new(&wecom.corp_id, wecom.token.expose_secret(), key)
         .with_previous(token_previous, previous))
-}
-
-/// Who is told of bindings. The way there is its own: `wecom.proxy` leads to WeCom.
-fn back_end(config: &Config, machine: &Machine) -> anyhow::Result<Option<Arc<dyn BackEnd>>> {
-    let (Some(url), Some(secret)) = (&config.webhooks.url, &config.webhooks.secret) else { return Ok(None) };
-    let url = url.parse().context("`webhooks.url`")?;
-    let key = SigningKey::parse(secret.expose_secret()).context("`webhooks.secret`")?;
-    let http = outgoing::client(webhooks::CALL_TIMEOUT, None).context("can't prepare webhooks")?;
-    Ok(Some(Arc::new(WebhookClient::new(url, key, http, Arc::clone(&machine.clock)))))
 }
 
 fn http_settings(config: &Config) -> HttpSettings {

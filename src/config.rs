@@ -269,8 +269,8 @@ pub struct Admin {
 /// `[webhooks]`
 #[derive(Clone, Debug)]
 pub struct Webhooks {
-    /// Where they go.
-    pub url: Option<String>,
+    /// Where they go; secret because its query may hold a password.
+    pub url: Option<SecretString>,
     /// Signs them: `whsec_…`.
     pub secret: Option<SecretString>,
 }

@@ -195,7 +195,7 @@ pub(super) fn admin_key(text: &str) -> Result<SecretString, Fault> {
     Ok(SecretString::from(text))
 }
 
-pub(super) fn webhook_url(text: &str) -> Result<String, Fault> {
+pub(super) fn webhook_url(text: &str) -> Result<SecretString, Fault> {
     let url = http_url(text)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Fault::new(
@@ -203,7 +203,7 @@ pub(super) fn webhook_url(text: &str) -> Result<String, Fault> {
             "take it out: what comes is signed with webhooks.secret, and the receiver checks that",
         ));
     }
-    Ok(text.to_owned())
+    Ok(SecretString::from(text))
 }
 
 pub(super) fn webhook_secret(text: &str) -> Result<SecretString, Fault> {

@@ -123,7 +123,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::text("messages.cancelled").required(),
     Key::text("messages.other_person").required(),
     Key::text("admin.api_key").secret(),
-    Key::text("webhooks.url"),
+    Key::text("webhooks.url").query_hidden(),
     Key::text("webhooks.secret").secret(),
 ];
 

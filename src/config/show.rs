@@ -41,14 +41,13 @@ pub(super) fn effective(settings: &Settings) -> String {
 
 /// The value as it may be shown; userinfo is taken out of everything.
 fn without_queries<'v>(key: &Key, value: &'v Value) -> Cow<'v, Value> {
+    let hidden = |item: &String| match item.split_once('?') {
+        Some((before, _)) => format!("{before}?{MASK}"),
+        None => item.clone(),
+    };
     match value {
-        Value::List(items) if key.query_hidden => {
-            let hidden = |item: &String| match item.split_once('?') {
-                Some((before, _)) => format!("{before}?{MASK}"),
-                None => item.clone(),
-            };
-            Cow::Owned(Value::List(items.iter().map(hidden).collect()))
-        }
+        Value::List(items) if key.query_hidden => Cow::Owned(Value::List(items.iter().map(hidden).collect())),
+        Value::Text(text) if key.query_hidden => Cow::Owned(Value::Text(hidden(text))),
         _ => Cow::Borrowed(value),
     }
 }

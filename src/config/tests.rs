@@ -412,6 +412,9 @@ fn webhooks_want_an_address_and_a_secret() {
     let loaded = good("[webhooks]\nurl = \"https://back-end.example/hooks\"", &both);
     assert!(loaded.config.webhooks.url.is_some() && loaded.config.webhooks.secret.is_some());
     assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    let with_token = good("[webhooks]\nurl = \"https://back-end.example/hooks?token=SECRET\"", &both);
+    assert!(with_token.effective.contains("url = \"https://back-end.example/hooks?***\""));
+    assert!(!format!("{:?}", with_token.config).contains("SECRET"));
     let problem = only("[webhooks]\nurl = \"https://back-end.example/hooks\"", &[]);
     assert_eq!(problem.key, "webhooks.secret");
     assert!(problem.fix.contains("keygen"), "{problem}");

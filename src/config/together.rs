@@ -163,7 +163,9 @@ fn note_link(config: &Config, notes: &mut Vec<Problem>) {
 
 /// Who reads along.
 fn note_webhooks(config: &Config, notes: &mut Vec<Problem>) {
-    let Some(url) = config.webhooks.url.as_ref().and_then(|url| Url::parse(url).ok()) else { return };
+    let Some(url) = config.webhooks.url.as_ref().and_then(|url| Url::parse(url.expose_secret()).ok()) else {
+        return;
+    };
     let is_here = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

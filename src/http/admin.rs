@@ -119,7 +119,11 @@ pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiEr
 
 /// `/api/admin/export`
 pub(crate) async fn export(head: Head) -> Result<Response, ApiError> {
-    authorize(&head, &[Method::GET], "GET").await?;
+    authorize(&head, &[Method::GET, Method::HEAD], "GET, HEAD").await?;
+    if head.method == Method::HEAD {
+        // Nobody would read on.
+        return Ok(ndjson(Response::default()));
+    }
     let context = &head.shared.context;
     let export = context.handles.begin_export().await?;
     let about = ArchiveHead { schema: export.schema(), corp_id: context.settings.corp_id.clone() };
@@ -142,10 +146,13 @@ pub(crate) async fn export(head: Head) -> Result<Response, ApiError> {
     };
     tokio::spawn(reading);
     let body = stream::poll_fn(move |cx| sent.poll_recv(cx)).map(Ok::<_, Infallible>);
-    let mut response = warp::reply::stream(body).into_response();
+    Ok(ndjson(warp::reply::stream(body).into_response()))
+}
+
+fn ndjson(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, NDJSON);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// 404 without a key to hold, then 405, then 401.

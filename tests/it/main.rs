@@ -13,6 +13,11 @@
 )]
 
 mod accounts; // several accounts, each with its own cursor; whose store it is
+mod admin_bindings; // bindings that the back end makes and ends
+mod admin_erase; // people whom the back end has forgotten
+mod admin_events; // the audit trail
+mod admin_sessions; // sessions that the back end makes
+mod admin_stats; // counts by day and way
 mod bad_input; // bodies, texts and parameters that nobody should send
 mod binding_rules; // rules 1 to 4 and 9 of binding: lives of codes, one to one, undoing
 mod broken_stores; // a full disk, and directories that can't be used
@@ -24,6 +29,9 @@ mod codes; // getting a code: shape, again, too often, none
 mod connections; // a crowd of idle and slow connections; the campaigns have a larger one
 mod dashboards; // the metrics that deploy/ names
 mod demo; // the two-phone page's server
+mod edge_forward; // callbacks for other programs on the same app
+mod edge_ops; // operators on an address of their own
+mod edge_tls; // HTTPS by the service itself, and certificates that change
 mod fsync; // every durable answer after an fsync, by the kernel's own word
 mod hostile; // bytes that nobody should send: floods, garbage, bodies without an end
 mod hostile_callers; // guessing, replaying, forging, enumerating
