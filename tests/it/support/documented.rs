@@ -81,6 +81,11 @@ pub(crate) fn undocumented(
     if is_head && status == 405 {
         return None;
     }
+    let is_told = operation.described["responses"].get(status.to_string()).is_some();
+    // Of all addresses at once: there may be two listeners, and each has some alone.
+    if status == 404 && !is_told && code_of(body) == "not-found" {
+        return None;
+    }
     let Some(answer) = operation.described["responses"].get(status.to_string()).map(resolved) else {
         return Some(format!("the status {status}"));
     };
@@ -108,6 +113,12 @@ pub(crate) fn undocumented(
             misfit(&content["schema"], &value)
         }
     }
+}
+
+/// The code of a problem.
+fn code_of(body: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    problem["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Follows a reference within the document.
