@@ -76,7 +76,7 @@ struct WecomBody<'h> {
 }
 
 #[derive(Serialize, ToSchema)]
-#[schema(as = CallbacksHealth)]
+#[schema(as = CallbackHealth)]
 struct CallbacksBody {
     /// The key of the configuration that the last refusal points to.
     #[schema(required = true)]

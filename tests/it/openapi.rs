@@ -145,6 +145,7 @@ impl Asker<'_> {
 
     fn note(&mut self, method: &str, path: &str, answer: &Answer) {
         let path = path.split('?').next().unwrap();
+        assert_eq!(answer.header("x-request-id").len(), 32, "{method} {path}");
         let missing = undocumented(method, path, answer.status, &answer.headers, &answer.body);
         assert_eq!(missing, None, "{method} {path}");
         let segments = path.split('/').count();

@@ -47,4 +47,5 @@ def before_call(context, case, kwargs):
     if isinstance(case.query, dict) and case.path == "/api/binding":
         wait = case.query.get("wait")
         if isinstance(wait, (int, float)) and not isinstance(wait, bool) and 0 <= wait <= 30:
-            case.query["wait"] = f"{min(wait, 1):f}"
+            wait = min(wait, 1)
+            case.query["wait"] = f"{wait:f}" if meta is not None and meta.generation.mode.is_positive else wait

@@ -59,7 +59,7 @@ fn ready() -> Described {
         .tag(TAG)
         .access(Access::EveryoneOrAdmin)
         .about(
-            "The details only with the admin key. 503 for the store, a dead actor, stopping, or while there never was an \
+            "The details only with the admin key, or on `server.ops_listen`. 503 for the store, a dead actor, stopping, or while there never was an \
              access token; anything else is `degraded` in a 200. A wrong key is answered as none, only later.",
         );
     let either =
