@@ -96,9 +96,7 @@ impl System {
             tally: tally.clone(),
         };
         let (notifier, _) = Actor::spawn_linked(None, Notifier, notifier, watcher()).await?;
-        registry
-            .cast(RegistryMessage::Subscribe(notifier.clone()))
-            .map_err(|error| StartError::Actor(error.to_string()))?;
+        tell(&registry, RegistryMessage::Subscribe(notifier.clone()))?;
         let webhooks = WebhooksOptions {
             registry: registry.clone(),
             back_end: options.back_end,
@@ -107,9 +105,7 @@ impl System {
             tally: tally.clone(),
         };
         let (webhooks, _) = Actor::spawn_linked(None, Webhooks, webhooks, watcher()).await?;
-        registry
-            .cast(RegistryMessage::SubscribeWebhooks(webhooks.clone()))
-            .map_err(|error| StartError::Actor(error.to_string()))?;
+        tell(&registry, RegistryMessage::SubscribeWebhooks(webhooks.clone()))?;
         let kf_sync = KfSyncOptions {
             registry: registry.clone(),
             wecom: Arc::clone(&options.wecom),
@@ -194,6 +190,10 @@ impl System {
         }
         self.root.stop(None);
     }
+}
+
+fn tell(registry: &ActorRef<RegistryMessage>, message: RegistryMessage) -> Result<(), StartError> {
+    registry.cast(message).map_err(|error| StartError::Actor(error.to_string()))
 }
 
 /// The root of the supervision tree: it only watches.

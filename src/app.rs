@@ -32,14 +32,14 @@ use crate::{
     tls::{Certificates, PairFiles},
     wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
-        client::{WecomClient, WecomConfig},
+        client::WecomClient,
         envelope::{CallbackKeys, EnvelopeKey},
     },
 };
 
 mod clients;
 
-use clients::{back_end, staff_client};
+use clients::{back_end, staff_client, wecom_client};
 
 /// Connections that wait in the kernel until they are accepted; it may allow fewer (`net.core.somaxconn`). Thousands of
 /// phones come back in the same second after a restart, and whom the kernel drops tries again seconds later only.
@@ -97,17 +97,7 @@ impl App {
         let proxy = config.wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
         let outgoing = outgoing::client(config.wecom.request_timeout, proxy)
             .context("can't prepare outgoing calls (`wecom.proxy`, `wecom.request_timeout`)")?;
-        let wecom = Arc::new(WecomClient::new(
-            WecomConfig {
-                api_base: config.wecom.api_base.clone(),
-                corp_id: config.wecom.corp_id.clone(),
-                secret: config.wecom.secret.clone(),
-                app_id: config.miniprogram.app_id.clone(),
-            },
-            outgoing.clone(),
-            Arc::clone(&machine.clock),
-            tally.clone(),
-        ));
+        let wecom = Arc::new(wecom_client(config, &outgoing, &machine, &tally));
         let (forwarder, senders) = Forwarder::start(&config.wecom.forward_to, &tally)?;
         let staff = staff_client(config, &outgoing, &machine, &tally);
         let wechat_config = WechatConfig {

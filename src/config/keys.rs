@@ -6,10 +6,6 @@ use super::value::Kind;
 
 /// One key.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "they are independent, and a row names only those that it has"
-)]
 pub(super) struct Key {
     /// `section.key`.
     pub(super) name: &'static str,

@@ -423,7 +423,7 @@ fn a_receiver_that_asks_for_time_gets_it_within_reason() {
         let (fate, turn) = schedule.ended(1, &asks, at(Duration::ZERO), &entropy);
         assert_eq!((fate, turn), (None, Some(Turn::Closed)));
         schedule.take(&event(2, "o2", "wm2", BEGIN_S));
-        assert_eq!(schedule.next(at(gets - Duration::from_secs(1))), None);
+        assert_eq!(schedule.next(at(gets.saturating_sub(Duration::from_secs(1)))), None);
         assert_eq!(schedule.wakes_at(at(Duration::ZERO)), Some(base + gets));
         assert_eq!(schedule.next(at(gets)), Some(2), "another one than the last time");
         assert_eq!(schedule.next(at(gets)), None, "one at a time");
