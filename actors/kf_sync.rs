@@ -21,12 +21,14 @@ use crate::{
 };
 
 mod account;
+mod catching_up;
 mod learning;
 mod ration;
 mod schedule;
 mod served;
 
-use account::{Phase, Position};
+use account::{Account, Phase, Position};
+use catching_up::CatchingUp;
 use learning::learn;
 use ration::Ration;
 use schedule::Schedule;
@@ -212,7 +214,8 @@ impl KfSyncState {
                 account.phase = Phase::Committing;
                 let fate = PageFate {
                     has_more: page.has_more,
-                    is_empty: page.messages.is_empty() && page.unreadable.is_empty(),
+                    messages: page.messages.len().saturating_add(page.unreadable.len()),
+                    newest: page.messages.iter().map(|message| message.send_time).max(),
                     cursor: page.next_cursor.clone(),
                 };
                 let mut commit = PageCommit {
@@ -261,12 +264,13 @@ impl KfSyncState {
             account.due_at = now + Duration::from_secs(1);
             return;
         };
-        let next = Position::At(fate.cursor);
+        let next = Position::At(fate.cursor.clone());
         let moved = next != Position::At(None) && next != account.position;
         if moved {
             account.position = next;
         }
-        account.empty_pages = if fate.is_empty && fate.has_more { account.empty_pages + 1 } else { 0 };
+        catch_up(account, id, &fate, self.clock.now(), now);
+        account.empty_pages = if fate.messages == 0 && fate.has_more { account.empty_pages + 1 } else { 0 };
         if fate.has_more && (!moved || account.empty_pages >= EMPTY_PAGES_MAX) {
             // More without progress would never end. The next nudge or the timer looks again.
             count(&self.tally.sync_pulls, "result", "stuck");
@@ -278,6 +282,23 @@ impl KfSyncState {
             account.dirty = true;
             account.due_at = now;
         }
+    }
+}
+
+/// Tells the operator how far the pages have come, where they are many.
+fn catch_up(account: &mut Account, id: &OpenKfId, fate: &PageFate, wall: Timestamp, now: Instant) {
+    let messages = u64::try_from(fate.messages).unwrap_or(u64::MAX);
+    let word = if fate.has_more {
+        account.catching_up.get_or_insert_with(|| CatchingUp::begin(now)).page(messages, fate.newest, now)
+    } else {
+        account.catching_up.take().and_then(|catching_up| catching_up.end(messages))
+    };
+    let Some(word) = word else { return };
+    if fate.has_more {
+        let behind_s = word.newest.map(|newest| wall.0.saturating_sub(newest.0));
+        tracing::info!(account = %id, messages = word.messages, behind_s, "reading older messages");
+    } else {
+        tracing::info!(account = %id, messages = word.messages, "all older messages are read");
     }
 }
 

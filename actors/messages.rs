@@ -124,8 +124,10 @@ pub enum KfSyncMessage {
 pub struct PageFate {
     /// Whether WeCom has more.
     pub has_more: bool,
-    /// Whether there was nothing on the page.
-    pub is_empty: bool,
+    /// How many messages were on the page, unreadable ones included.
+    pub messages: usize,
+    /// When the newest of them was sent.
+    pub newest: Option<Timestamp>,
     /// Where the next page begins, if WeCom named it.
     pub cursor: Option<Cursor>,
 }
@@ -137,6 +139,8 @@ pub struct SyncReport {
     pub accounts_known: bool,
     /// One line per served account.
     pub accounts: Vec<AccountReport>,
+    /// What WeCom last listed and is not served.
+    pub unserved: Vec<KfAccount>,
 }
 
 /// What kf-sync knows of one account.
@@ -144,6 +148,10 @@ pub struct SyncReport {
 pub struct AccountReport {
     /// Which.
     pub account: OpenKfId,
+    /// Its name in the console, once WeCom has listed it.
+    pub name: Option<String>,
+    /// Whether the API may manage it, as WeCom last listed it; `None` while it hasn't.
+    pub api_managed: Option<bool>,
     /// When a pull last worked.
     pub last_pull_at: Option<Timestamp>,
     /// Why the last pull failed, if it did.

@@ -96,7 +96,7 @@ impl System {
             tally: tally.clone(),
         };
         let (notifier, _) = Actor::spawn_linked(None, Notifier, notifier, watcher()).await?;
-        tell(&registry, RegistryMessage::Subscribe(notifier.clone()))?;
+        subscribe(&registry, RegistryMessage::Subscribe(notifier.clone()))?;
         let webhooks = WebhooksOptions {
             registry: registry.clone(),
             back_end: options.back_end,
@@ -105,7 +105,7 @@ impl System {
             tally: tally.clone(),
         };
         let (webhooks, _) = Actor::spawn_linked(None, Webhooks, webhooks, watcher()).await?;
-        tell(&registry, RegistryMessage::SubscribeWebhooks(webhooks.clone()))?;
+        subscribe(&registry, RegistryMessage::SubscribeWebhooks(webhooks.clone()))?;
         let kf_sync = KfSyncOptions {
             registry: registry.clone(),
             wecom: Arc::clone(&options.wecom),
@@ -192,8 +192,8 @@ impl System {
     }
 }
 
-fn tell(registry: &ActorRef<RegistryMessage>, message: RegistryMessage) -> Result<(), StartError> {
-    registry.cast(message).map_err(|error| StartError::Actor(error.to_string()))
+fn subscribe(registry: &ActorRef<RegistryMessage>, subscription: RegistryMessage) -> Result<(), StartError> {
+    registry.cast(subscription).map_err(|error| StartError::Actor(error.to_string()))
 }
 
 /// The root of the supervision tree: it only watches.

@@ -45,10 +45,10 @@ pub const CODE_REJECTIONS: &[&str] = &["wrong", "expired", "locked", "conflict",
 pub const REPLY_RESULTS: &[&str] =
     &["sent", "refused", "gave_up", "with_person", "session_ended", "undelivered", "too_old", "muted"];
 
-/// What can become of an attempt at a webhook, and of one that is attempted no more.
-pub const WEBHOOK_RESULTS: &[&str] = &["delivered", "failed", "refused", "gave_up"];
 /// What can become of a callback on its way to another program.
 pub const FORWARD_RESULTS: &[&str] = &["ok", "refused", "timeout", "connect", "broken", "dropped"];
+/// What can become of an attempt at a webhook, and of one that is attempted no more.
+pub const WEBHOOK_RESULTS: &[&str] = &["delivered", "failed", "refused", "gave_up"];
 
 /// The metrics of one running service. Cloning shares them.
 #[derive(Clone, Debug)]

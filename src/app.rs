@@ -30,16 +30,15 @@ use crate::{
     notify::Supervisor,
     outgoing,
     tls::{Certificates, PairFiles},
-    wechat::{WechatClient, WechatConfig, notice::NoticeClient},
     wecom::{
-        client::WecomClient,
+        client::{WecomClient, WecomConfig},
         envelope::{CallbackKeys, EnvelopeKey},
     },
 };
 
 mod clients;
 
-use clients::{back_end, staff_client, wecom_client};
+use clients::{back_end, mini_program, staff_client};
 
 /// Connections that wait in the kernel until they are accepted; it may allow fewer (`net.core.somaxconn`). Thousands of
 /// phones come back in the same second after a restart, and whom the kernel drops tries again seconds later only.
@@ -97,21 +96,20 @@ impl App {
         let proxy = config.wecom.proxy.as_ref().map(ExposeSecret::expose_secret);
         let outgoing = outgoing::client(config.wecom.request_timeout, proxy)
             .context("can't prepare outgoing calls (`wecom.proxy`, `wecom.request_timeout`)")?;
-        let wecom = Arc::new(wecom_client(config, &outgoing, &machine, &tally));
-        let (forwarder, senders) = Forwarder::start(&config.wecom.forward_to, &tally)?;
-        let staff = staff_client(config, &outgoing, &machine, &tally);
-        let wechat_config = WechatConfig {
-            api_base: config.miniprogram.api_base.clone(),
-            app_id: config.miniprogram.app_id.clone(),
-            secret: config.miniprogram.secret.clone(),
-        };
-        let notices = NoticeClient::new(
-            wechat_config.clone(),
-            bind_page(config),
+        let wecom = Arc::new(WecomClient::new(
+            WecomConfig {
+                api_base: config.wecom.api_base.clone(),
+                corp_id: config.wecom.corp_id.clone(),
+                secret: config.wecom.secret.clone(),
+                app_id: config.miniprogram.app_id.clone(),
+            },
             outgoing.clone(),
             Arc::clone(&machine.clock),
-        );
-        let wechat = WechatClient::new(wechat_config, outgoing);
+            tally.clone(),
+        ));
+        let (forwarder, senders) = Forwarder::start(&config.wecom.forward_to, &tally)?;
+        let staff = staff_client(config, &outgoing, &machine, &tally);
+        let (wechat, notices) = mini_program(config, &outgoing, &machine);
         let back_end = back_end(config, &machine)?;
         let system = System::start(SystemOptions {
             registry: RegistryOptions {
@@ -320,12 +318,6 @@ fn notice(config: &Config) -> Option<NoticeTemplate> {
     let template_id = config.miniprogram.subscribe_template_id.clone()?;
     let data = config.miniprogram.subscribe_data.clone().into_iter().collect();
     Some(NoticeTemplate { template_id, data })
-}
-
-/// The bind page as mini programs name it: only kf wants the ending.
-fn bind_page(config: &Config) -> String {
-    let path = &config.miniprogram.card_path;
-    path.strip_suffix(".html").unwrap_or(path).to_owned()
 }
 
 fn rate(rate: config::Rate) -> Rate {

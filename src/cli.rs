@@ -6,10 +6,11 @@ mod archive;
 mod check;
 mod keygen;
 mod online;
+mod progress;
 
 use std::{
     ffi::OsString,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -21,6 +22,9 @@ use crate::{
     config::{Config, ConfigFile, Environment},
     demo, logging,
 };
+
+/// What is logged where `RUST_LOG` says nothing.
+const DEFAULT_FILTER: &str = "info";
 
 /// Binds WeChat mini-program users to the customers of a WeCom customer-service account.
 #[derive(Debug, Parser)]
@@ -53,7 +57,7 @@ enum Command {
     Check {
         #[command(flatten)]
         file: FileArgument,
-        /// Ask WeCom, too: fetch an access token and list the kf accounts
+        /// Walk through all that the consoles of WeCom and WeChat must have been told, asking both, and say what is missing
         #[arg(long)]
         online: bool,
     },
@@ -105,7 +109,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     };
     let (watcher, commits) = demo::commits();
     let watcher = matches!(command, Command::Demo { .. }).then_some(watcher);
-    logging::start(&environment.log_settings(), watcher);
+    let mut log = environment.log_settings();
+    if matches!(command, Command::Check { .. }) && log.filter == DEFAULT_FILTER {
+        // What it finds stands in its own words on stdout, once.
+        "off".clone_into(&mut log.filter);
+    }
+    logging::start(&log, watcher);
     match execute(command, environment, commits) {
         Ok(code) => code,
         Err(error) => {
@@ -127,7 +136,8 @@ fn execute(command: Command, environment: &Environment, commits: demo::Commits) 
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { file, online } => {
-            check::run(&file.choice(), online, environment, &mut io::stdout().lock())
+            let is_coloured = io::stdout().is_terminal() && !environment.wants_no_colour();
+            check::run(&file.choice(), online, environment, (&mut io::stdout().lock(), is_coloured))
         }
         Command::Keygen => {
             keygen::run(&mut io::stdout().lock())?;

@@ -17,7 +17,7 @@ mod wire;
 
 pub use commits::{Commits, commits};
 
-use stage::Stage;
+use stage::{ADMIN_KEY, Stage};
 
 /// The seed of a demo that names none.
 const SEED: u64 = 1;
@@ -39,6 +39,7 @@ async fn show(stage: &Arc<Stage>, port: u16, commits: Commits) -> anyhow::Result
     say(&format!(
         "kfbind demo: open http://{addr}/ in a browser (two phones, the service and WeCom behind them)"
     ));
+    say(&format!("  its operators' page is http://{addr}/admin, with the key {ADMIN_KEY}"));
     say(&format!("  the simulated WeCom is at {}; Ctrl-C ends everything", stage.sim.base_url()));
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

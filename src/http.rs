@@ -33,6 +33,8 @@ mod callback;
 mod client_address;
 mod health;
 mod login;
+mod openapi;
+mod operator_page;
 mod progress;
 mod query;
 mod rate_limit;
@@ -45,6 +47,7 @@ mod side;
 mod staff;
 mod ticket;
 
+pub use openapi::document as openapi_document;
 pub use server::{Doors, serve};
 pub use session::{SessionKeys, StaffSession, UserSession};
 
@@ -194,6 +197,8 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
     let ready = warp::path!("readyz").and(head());
     let metrics = warp::path!("metrics").and(head());
 
+    let openapi = warp::path!("openapi.json").and(head()).and(request::optional_header("if-none-match"));
+
     let admin_bindings = warp::path!("api" / "admin" / "bindings").and(head());
     let admin_binding = warp::path!("api" / "admin" / "bindings" / String).and(head()).and(payload());
     let admin_lock = warp::path!("api" / "admin" / "locks" / String).and(head());
@@ -213,11 +218,13 @@ fn routes() -> impl Filter<Extract = (Response,), Error = Infallible> + Copy + S
         .or(ready.then(|head| boxed(health::ready(head))).map(finish))
         .unify();
     let operators = health.or(metrics.then(health::metrics).map(finish)).unify();
+    let operators = operators.or(openapi.then(openapi::openapi).map(finish)).unify();
     let admin = admin_bindings.then(|head| boxed(admin::bindings(head))).map(finish);
     let admin_binding = admin_binding.then(|id, head, payload| boxed(people::binding(id, head, payload)));
     let admin = admin.or(admin_binding.map(finish)).unify();
     let admin = admin.or(admin_lock.then(|id, head| boxed(admin::lock(id, head))).map(finish)).unify();
     let admin = admin.or(admin_export.then(|head| boxed(admin::export(head))).map(finish)).unify();
+    let admin = admin.or(operator_page::routes()).unify();
     let nothing = warp::any().map(|| finish(Err(ApiError::NotFound)));
     busy.or(user)
         .unify()

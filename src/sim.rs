@@ -50,7 +50,7 @@ pub use options::{CallbackMode, DEFAULT_NOW_MS, Servicer, SimAccount, SimClock, 
 pub use pusher::{CallbackAnswer, Verification};
 pub use record::{Api, CallRecord, CallbackRecord, Heard, Letter, MenuItem, SimEvent};
 pub use subscribe::SubscribeMessage;
-pub use switches::{Switches, TokenHabit};
+pub use switches::{BoundCorp, Switches, TokenHabit};
 
 use shared::Shared;
 use world::World;

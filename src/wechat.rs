@@ -13,7 +13,9 @@ use url::Url;
 use crate::outgoing;
 
 mod access_token;
+pub mod console;
 pub mod notice;
+mod stable_token;
 
 /// The longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::catching_up::CatchingUp;
 use crate::{
     backoff::Backoff,
     ids::{Cursor, OpenKfId, SyncToken, Timestamp},
     messages::AccountReport,
-    ports::{CallError, Entropy},
+    ports::{CallError, Entropy, KfAccount},
 };
 
 /// Between tries while WeCom can't be reached.
@@ -65,6 +66,8 @@ pub(super) struct Account {
     pub(super) started_at: Option<Instant>,
     /// What the pull under way was asked with.
     pub(super) pulled_with: (Option<Cursor>, Option<SyncToken>),
+    /// While pages follow each other.
+    pub(super) catching_up: Option<CatchingUp>,
     /// Empty pages in a row.
     pub(super) empty_pages: u32,
     failures: u32,
@@ -86,6 +89,7 @@ impl Account {
             reconcile_at: now,
             started_at: None,
             pulled_with: (None, None),
+            catching_up: None,
             empty_pages: 0,
             failures: 0,
             refusals: 0,
@@ -184,10 +188,12 @@ impl Account {
         self.due_at = now + UNREACHABLE.wait(self.failures, entropy);
     }
 
-    /// For the operator.
-    pub(super) fn report(&self, id: &OpenKfId) -> AccountReport {
+    /// For the operator. `listed` is what WeCom last told of it.
+    pub(super) fn report(&self, id: &OpenKfId, listed: Option<&KfAccount>) -> AccountReport {
         AccountReport {
             account: id.clone(),
+            name: listed.map(|listed| listed.name.clone()),
+            api_managed: listed.map(|listed| listed.api_managed),
             last_pull_at: self.last_pull_at,
             last_error: self.last_error.clone(),
         }

@@ -81,6 +81,8 @@ pub(super) struct Served {
     accounts: BTreeMap<OpenKfId, Account>,
     /// Those that are served no more, until what is under way there has come back: they may be listed again before.
     leaving: BTreeMap<OpenKfId, Account>,
+    /// What WeCom last listed, served or not; for operators.
+    listed: Vec<KfAccount>,
     /// The account that a link of ours leads to.
     first: Option<OpenKfId>,
     is_known: bool,
@@ -138,6 +140,7 @@ impl Served {
             is_known: !accounts.is_empty(),
             accounts,
             leaving: BTreeMap::new(),
+            listed: Vec::new(),
             policy,
             listing: Errand::idle(),
             relisted_at: None,
@@ -145,9 +148,8 @@ impl Served {
             linking: Errand::idle(),
             waiting: BTreeMap::new(),
         };
-        if !served.is_known {
-            served.listing.want(now);
-        }
+        // Where the accounts are configured, too: what WeCom says of them is for operators then.
+        served.listing.want(now);
         served.check_link(now);
         served
     }
@@ -217,7 +219,6 @@ impl Served {
                 ?removed,
                 "other accounts may be managed now; `wecom.accounts` decides which are served"
             );
-            return;
         }
         let at = match self.relisted_at {
             Some(pending) if pending > now => pending,
@@ -244,12 +245,22 @@ impl Served {
             Ok(list) => list,
             Err(error) => {
                 self.listing.failed(&error, now, entropy);
-                tracing::warn!(%error, "the kf accounts can't be listed; it is tried again");
+                if self.policy.accounts.is_empty() {
+                    tracing::warn!(%error, "the kf accounts can't be listed; it is tried again");
+                } else {
+                    tracing::debug!(%error, "the kf accounts can't be listed; nothing waits for that");
+                }
                 return;
             }
         };
         self.listing.worked(now);
-        let managed: Vec<OpenKfId> = list.into_iter().filter(|a| a.api_managed).map(|a| a.account).collect();
+        let managed: Vec<OpenKfId> =
+            list.iter().filter(|a| a.api_managed).map(|a| a.account.clone()).collect();
+        self.listed = list;
+        if !self.policy.accounts.is_empty() {
+            // Which are served is decided; the list only tells operators how those are.
+            return;
+        }
         if managed.is_empty() {
             tracing::warn!(
                 "no kf account is managed through the API: tick one under 微信客服 → API → 通过API管理微信客服账号"
@@ -344,9 +355,16 @@ impl Served {
 
     /// For the operator.
     pub(super) fn report(&self) -> SyncReport {
+        let listed = |id: &OpenKfId| self.listed.iter().find(|listed| listed.account == *id);
         SyncReport {
             accounts_known: self.is_known,
-            accounts: self.accounts.iter().map(|(id, account)| account.report(id)).collect(),
+            accounts: self.accounts.iter().map(|(id, account)| account.report(id, listed(id))).collect(),
+            unserved: self
+                .listed
+                .iter()
+                .filter(|listed| !self.accounts.contains_key(&listed.account))
+                .cloned()
+                .collect(),
         }
     }
 }

@@ -73,7 +73,11 @@ async fn other_events_and_accounts_that_are_not_served_pull_nothing() {
     assert_eq!(rig.wecom.pulls().len(), pulls);
     assert!((rig.metric("kfbind_callbacks_total{result=\"ignored\"}") - 1.0).abs() < 0.1);
     assert!((rig.metric("kfbind_callbacks_total{result=\"unserved\"}") - 1.0).abs() < 0.1);
-    assert_eq!(rig.wecom.listings(), 0, "the served accounts are configured");
+    assert_eq!(
+        rig.wecom.listings(),
+        1,
+        "the served accounts are configured: no stranger makes us look again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -572,6 +576,31 @@ async fn only_api_managed_accounts_are_served() {
     let served: Vec<_> = report.accounts.iter().map(|account| account.account.as_str()).collect();
     assert_eq!(served, ["wkA"]);
     assert_eq!(rig.wecom.links(), [OpenKfId::new("wkA")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn operators_are_told_how_wecom_lists_the_configured_accounts_and_nothing_waits_for_that() {
+    let wecom = Arc::new(ScriptedWeCom::new(&["wkOther"]));
+    wecom.add_account(KfAccount {
+        account: OpenKfId::new(ACCOUNT),
+        name: "one".to_owned(),
+        api_managed: false,
+    });
+    wecom.script_listings([unreachable(), unreachable()]);
+    let mut rig = Rig::without_system(Setup::default(), wecom);
+    rig.up().await.unwrap();
+    eventually("it is pulled", async || !rig.wecom.pulls_of(ACCOUNT).is_empty()).await;
+    let report = rig.handles().health().await.sync;
+    assert!(report.accounts_known);
+    assert_eq!(report.accounts.first().unwrap().api_managed, None, "not listed yet");
+    rig.pass(30).await;
+    rig.breathe().await;
+    let report = rig.handles().health().await.sync;
+    let accounts: Vec<_> =
+        report.accounts.iter().map(|a| (a.account.as_str(), a.api_managed, a.name.as_deref())).collect();
+    assert_eq!(accounts, [(ACCOUNT, Some(false), Some("one"))], "the list changes nothing of what is served");
+    assert_eq!(report.unserved.iter().map(|listed| listed.account.as_str()).collect::<Vec<_>>(), ["wkOther"]);
+    assert_eq!(rig.wecom.listings(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,7 +54,6 @@ impl Ledger<'_> {
             Some(account) => Some(account.clone()),
             None => self.overlay.person(customer)?.account,
         };
-        self.audit_claim(AuditKind::Bound, openid, customer, Some(Method::Admin), AuditBy::Admin)?;
         self.join(Join {
             openid: openid.clone(),
             customer: customer.clone(),
@@ -64,6 +63,7 @@ impl Ledger<'_> {
             code: None,
             replaces,
         })?;
+        self.audit_claim(AuditKind::Bound, openid, customer, Some(Method::Admin), AuditBy::Admin)?;
         match self.overlay.binding(openid)? {
             Some(binding) => self.bound(openid, binding),
             None => Ok(AdminBindOutcome::Conflict),

@@ -68,7 +68,6 @@ impl Ledger<'_> {
         record.used_by = Some(openid.clone());
         self.overlay.put_ticket(ticket, &record)?;
         let by = record.by.clone().map_or(AuditBy::User, AuditBy::Staff);
-        self.audit_claim(AuditKind::Bound, openid, &record.customer, Some(record.method), by)?;
         self.join(Join {
             openid: openid.clone(),
             customer: record.customer.clone(),
@@ -78,6 +77,7 @@ impl Ledger<'_> {
             code: None,
             replaces,
         })?;
+        self.audit_claim(AuditKind::Bound, openid, &record.customer, Some(record.method), by)?;
         self.tell_claimed(record.account.as_ref(), &record.customer, openid).map(Ok)
     }
 
@@ -193,7 +193,6 @@ impl Ledger<'_> {
                     Some(account) => Some(account.clone()),
                     None => self.overlay.person(customer)?.account,
                 };
-                self.audit_claim(AuditKind::Bound, &openid, customer, Some(Method::Staff), by())?;
                 self.join(Join {
                     openid: openid.clone(),
                     customer: customer.clone(),
@@ -203,6 +202,7 @@ impl Ledger<'_> {
                     code: Some(code),
                     replaces,
                 })?;
+                self.audit_claim(AuditKind::Bound, &openid, customer, Some(Method::Staff), by())?;
                 self.tell_claimed(account.as_ref(), customer, &openid)?;
                 let user = self.overlay.user_or_default(&openid)?;
                 Ok(match self.overlay.binding(&openid)? {

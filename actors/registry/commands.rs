@@ -23,6 +23,8 @@ pub(crate) struct Duties {
     pub(crate) sweeper: Sweeper,
     pub(crate) scrubber: Scrubber,
     pub(crate) exports: Exports,
+    /// Who wants an export that begins once the batch is on the disk.
+    beginning: Vec<RpcReplyPort<Option<u64>>>,
     pub(crate) notifier: Option<ActorRef<NotifierMessage>>,
     pub(crate) webhooks: Option<ActorRef<WebhooksMessage>>,
     /// Outbox entries that are done with, but could not be struck because the disk was full.
@@ -78,6 +80,13 @@ impl Duties {
         ledger.settle_webhooks(&std::mem::take(&mut self.unsettled_webhooks))
     }
 
+    /// Begins the exports that the batch asked for: with the counts that it has saved.
+    pub(crate) fn begin_exports(&mut self, promises: &mut Promises) {
+        for reply in std::mem::take(&mut self.beginning) {
+            promises.tell(reply, self.exports.begin());
+        }
+    }
+
     /// Goes on with an erasure that is under way.
     pub(crate) fn scrub(
         &mut self,
@@ -101,7 +110,12 @@ impl Duties {
         match command {
             RegistryMessage::Subscribe(notifier) => self.notifier = Some(notifier),
             RegistryMessage::SubscribeWebhooks(webhooks) => self.webhooks = Some(webhooks),
-            RegistryMessage::BeginExport(reply) => promises.tell(reply, self.exports.begin()),
+            RegistryMessage::BeginExport(reply) => {
+                if has_room {
+                    ledger.save_days()?;
+                }
+                self.beginning.push(reply);
+            }
             RegistryMessage::NextExported(id, reply) => {
                 let records = self.exports.next(id, ledger.overlay.store())?;
                 promises.tell(reply, records);

@@ -101,16 +101,17 @@ impl Writer {
         if has_room {
             self.duties.catch_up(&mut ledger)?;
             ledger.count_logins(self.published.logins.swap(0, Ordering::Relaxed))?;
+            // Before the commands: a pass reads what is committed, and must not be over before what its own erasure
+            // writes (that a binding has ended) is.
+            self.duties.scrub(&mut ledger, &mut promises)?;
         }
         for command in batch {
             self.duties.take(command, &mut ledger, has_room, &mut promises)?;
         }
-        if has_room {
-            self.duties.scrub(&mut ledger, &mut promises)?;
-        }
         let Ledger { overlay, changed, outbox_grew, webhooks_grew, pages, .. } = ledger;
         let changes = overlay.into_changes();
         self.commit(&changes, &changed, &pages)?;
+        self.duties.begin_exports(&mut promises);
         let link_changed = promises.link_changed;
         if link_changed {
             let mut link = self.published.link.write().unwrap_or_else(PoisonError::into_inner);

@@ -4,11 +4,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# Where chroot and nginx are, on some machines.
+PATH=$PATH:/usr/sbin:/sbin
 work=$(mktemp -d)
 pids=()
 finish() {
     for pid in "${pids[@]}"; do
-        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+        { kill "$pid" && wait "$pid"; } 2>/dev/null || true
     done
     rm -rf "$work"
 }
@@ -26,7 +28,7 @@ check() {
         printf 'ok - %s\n' "$name"
     else
         printf 'not ok - %s\n' "$name"
-        sed 's/^/    /' "$work/said" | head -40
+        sed 's/^/    /' "$work/said" | tail -12
     fi
 }
 

@@ -1,40 +1,40 @@
-//! The clients for calls that go out. What they are for is theirs.
+//! The outgoing clients that only some configurations have.
 
 use std::sync::Arc;
 
 use actors::{ports::BackEnd, tally::Tally};
 use anyhow::Context as _;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 
 use super::{Machine, ways};
 use crate::{
     config::Config,
     outgoing,
     webhooks::{self, SigningKey, WebhookClient},
-    wecom::{
-        client::{WecomClient, WecomConfig},
-        staff::StaffClient,
-    },
+    wechat::{WechatClient, WechatConfig, notice::NoticeClient},
+    wecom::{client::WecomConfig, staff::StaffClient},
 };
 
-/// Calls WeCom as the app.
-pub(super) fn wecom_client(
+/// Asks WeChat who logs in, and sends its subscribe messages.
+pub(super) fn mini_program(
     config: &Config,
     outgoing: &reqwest::Client,
     machine: &Machine,
-    tally: &Tally,
-) -> WecomClient {
-    let own = wecom_config(config, config.wecom.secret.clone());
-    WecomClient::new(own, outgoing.clone(), Arc::clone(&machine.clock), tally.clone())
+) -> (WechatClient, NoticeClient) {
+    let wechat = WechatConfig {
+        api_base: config.miniprogram.api_base.clone(),
+        app_id: config.miniprogram.app_id.clone(),
+        secret: config.miniprogram.secret.clone(),
+    };
+    let clock = Arc::clone(&machine.clock);
+    let notices = NoticeClient::new(wechat.clone(), bind_page(config), outgoing.clone(), clock);
+    (WechatClient::new(wechat, outgoing.clone()), notices)
 }
 
-fn wecom_config(config: &Config, secret: SecretString) -> WecomConfig {
-    WecomConfig {
-        api_base: config.wecom.api_base.clone(),
-        corp_id: config.wecom.corp_id.clone(),
-        secret,
-        app_id: config.miniprogram.app_id.clone(),
-    }
+/// The bind page as mini programs name it: only kf wants the ending.
+fn bind_page(config: &Config) -> String {
+    let path = &config.miniprogram.card_path;
+    path.strip_suffix(".html").unwrap_or(path).to_owned()
 }
 
 /// Asks WeCom which employee logs in, as the app that the WeCom mini program is linked to.
@@ -45,12 +45,13 @@ pub(super) fn staff_client(
     tally: &Tally,
 ) -> Option<StaffClient> {
     let secret = config.wecom.staff_secret.clone().filter(|_| ways(config).staff)?;
-    Some(StaffClient::new(
-        wecom_config(config, secret),
-        outgoing.clone(),
-        Arc::clone(&machine.clock),
-        tally.clone(),
-    ))
+    let config = WecomConfig {
+        api_base: config.wecom.api_base.clone(),
+        corp_id: config.wecom.corp_id.clone(),
+        secret,
+        app_id: config.miniprogram.app_id.clone(),
+    };
+    Some(StaffClient::new(config, outgoing.clone(), Arc::clone(&machine.clock), tally.clone()))
 }
 
 /// Who is told of bindings. The way there is its own: `wecom.proxy` leads to WeCom.

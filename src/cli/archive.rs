@@ -19,6 +19,7 @@ use anyhow::{Context as _, bail, ensure};
 use secrecy::ExposeSecret as _;
 use url::Url;
 
+use super::progress::{Progress, Watched, mib};
 use crate::{
     app::runtime,
     archive::{ArchiveError, ArchiveLines, read, restore},
@@ -63,17 +64,22 @@ pub(super) fn import(config: &Config, from: &Path, said: &mut impl Write) -> any
     let open =
         || File::open(from).map(BufReader::new).with_context(|| format!("can't read {}", from.display()));
     let about = || format!("importing {}", from.display());
+    let bytes_all = fs::metadata(from).map_or(0, |file| file.len());
+    let mut progress = Progress::on_stderr();
     // The whole file is looked at before anything is written.
     let mut inspection = Inspection::default();
+    let watched = Watched::new(open()?, "looking through the export", bytes_all, &mut progress);
     let (head, _) =
-        read(open()?, |tree, key, value| inspection.add(tree, &key, &value)).with_context(about)?;
+        read(watched, |tree, key, value| inspection.add(tree, &key, &value)).with_context(about)?;
     inspection.finish().with_context(about)?;
     let configured = config.wecom.corp_id.clone();
     if head.corp_id != configured {
         return Err(ArchiveError::OtherCorp { found: head.corp_id, configured }).with_context(about);
     }
     let store = Restore::begin(&config.store.path, SystemClock.now()).with_context(about)?;
-    let records = restore(open()?, store).with_context(about)?;
+    let watched = Watched::new(open()?, "importing", bytes_all, &mut progress);
+    let records = restore(watched, store).with_context(about)?;
+    drop(progress);
     writeln!(said, "{records} records are in the store {}", config.store.path.display())?;
     Ok(())
 }
@@ -83,6 +89,7 @@ fn dump(config: &Config, file: &File) -> anyhow::Result<u64> {
         .context("can't export the store (a running service is asked with --url)")?;
     let mut out = BufWriter::new(file);
     let mut lines = ArchiveLines::default();
+    let mut progress = Progress::on_stderr();
     out.write_all(ArchiveLines::head(archive.head(), SystemClock.now()).as_bytes())?;
     loop {
         let records = archive.chunk()?;
@@ -90,6 +97,7 @@ fn dump(config: &Config, file: &File) -> anyhow::Result<u64> {
             break;
         }
         out.write_all(lines.records(&records).as_bytes()).context("writing the export")?;
+        progress.tell(|| format!("exporting: {} records", lines.count()));
     }
     out.write_all(lines.end().as_bytes())?;
     out.flush().context("writing the export")?;
@@ -117,13 +125,20 @@ fn fetch(config: &Config, url: &str, (path, file): (&Path, &File)) -> anyhow::Re
             bail!("{url} answered {status}: {}", String::from_utf8_lossy(&body).trim());
         }
         let mut out = BufWriter::new(file);
+        let (mut progress, mut bytes) = (Progress::on_stderr(), 0);
         while let Some(part) = answer.chunk().await.map_err(outgoing::ExchangeError::from)? {
             out.write_all(&part).context("writing the export")?;
+            bytes += part.len() as u64;
+            progress.tell(|| format!("exporting: {}", mib(bytes)));
         }
         out.flush().context("writing the export")
     })?;
     let written = File::open(path).context("reading the export again")?;
-    let (_, records) = read(BufReader::new(written), |_, _, _| Ok(())).context("what the service sent")?;
+    let bytes_all = written.metadata().map_or(0, |file| file.len());
+    let mut progress = Progress::on_stderr();
+    let watched =
+        Watched::new(BufReader::new(written), "looking through the export", bytes_all, &mut progress);
+    let (_, records) = read(watched, |_, _, _| Ok(())).context("what the service sent")?;
     Ok(records)
 }
 

@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use actors::ports::Clock as _;
 use anyhow::Context as _;
 
-use super::online::{self, Findings};
+use super::online;
 use crate::{
     clock::SystemClock,
     config::{Config, ConfigFile, Environment, Problem},
@@ -17,7 +17,7 @@ pub(super) fn run(
     file: &ConfigFile,
     online: bool,
     environment: &Environment,
-    out: &mut impl Write,
+    (out, is_coloured): (&mut impl Write, bool),
 ) -> anyhow::Result<ExitCode> {
     let loaded = match Config::load(file, environment) {
         Ok(loaded) => loaded,
@@ -42,9 +42,8 @@ pub(super) fn run(
         .enable_all()
         .build()
         .context("could not start the runtime that makes the calls")?;
-    let listed = runtime.block_on(online::ask(&loaded.config))?;
-    let online = report(&online::judge(&loaded.config, listed), out)?;
-    Ok(if online == ExitCode::SUCCESS { offline } else { online })
+    let is_fine = runtime.block_on(online::walk(&loaded.config, out, is_coloured))?;
+    Ok(if is_fine { offline } else { ExitCode::FAILURE })
 }
 
 /// What is wrong with the certificate for HTTPS, or soon will be.
@@ -67,17 +66,6 @@ fn certificate(config: &Config) -> Certificate {
     Certificate { problems: said(judged.problems), notes: said(judged.notes) }
 }
 
-fn report(findings: &Findings, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    writeln!(out)?;
-    for line in &findings.lines {
-        writeln!(out, "# {line}")?;
-    }
-    for problem in &findings.problems {
-        writeln!(out, "{problem}")?;
-    }
-    Ok(if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +75,8 @@ mod tests {
         file.write_all(toml.as_bytes()).unwrap();
         let environment = Environment::new(variables.iter().copied());
         let mut out = Vec::new();
-        let code = run(&ConfigFile::Named(file.path().to_owned()), false, &environment, &mut out).unwrap();
+        let code =
+            run(&ConfigFile::Named(file.path().to_owned()), false, &environment, (&mut out, false)).unwrap();
         (String::from_utf8(out).unwrap(), code)
     }
 

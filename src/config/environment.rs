@@ -71,6 +71,12 @@ impl Environment {
         }
     }
 
+    /// Whether whoever runs the program wants its output without colours (`NO_COLOR`, by its convention any text).
+    #[must_use]
+    pub fn wants_no_colour(&self) -> bool {
+        self.value("NO_COLOR").is_some_and(|text| !text.is_empty())
+    }
+
     /// Whether the variable is set at all.
     pub(super) fn has(&self, name: &str) -> bool {
         self.variables.iter().any(|(known, _)| known == name)

@@ -48,6 +48,14 @@ pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
             "set both server.tls_cert and server.tls_key, or neither",
         ));
     }
+    let (listen, ops_listen) = (config.server.listen, config.server.ops_listen);
+    if ops_listen == Some(listen) && listen.port() != 0 {
+        problems.push(Problem::new(
+            "server.ops_listen",
+            "is the same address as server.listen",
+            "give it another port, or leave it empty to have everything on server.listen",
+        ));
+    }
     if config.webhooks.url.is_some()
         && config.webhooks.secret.is_none()
         && !already_wrong(problems, WEBHOOKS_SECRET)
@@ -56,14 +64,6 @@ pub(super) fn judge(config: &Config, problems: &mut Vec<Problem>) {
             WEBHOOKS_SECRET,
             "is empty, and webhooks.url is not: nothing goes out unsigned",
             "take one from `kfbind keygen`, and give it to the receiver, too; or empty webhooks.url",
-        ));
-    }
-    let (listen, ops_listen) = (config.server.listen, config.server.ops_listen);
-    if ops_listen == Some(listen) && listen.port() != 0 {
-        problems.push(Problem::new(
-            "server.ops_listen",
-            "is the same address as server.listen",
-            "give it another port, or leave it empty to have everything on server.listen",
         ));
     }
     let wants_secret = config.binding.methods.contains(&Method::Staff) && config.wecom.staff_secret.is_none();
@@ -107,8 +107,8 @@ pub(super) fn notes(config: &Config) -> Vec<Problem> {
     let mut notes = Vec::new();
     note_link(config, &mut notes);
     note_ways(config, &mut notes);
-    note_webhooks(config, &mut notes);
     note_ops(config, &mut notes);
+    note_webhooks(config, &mut notes);
     let is_plain = |secret: &SecretString| secret.expose_secret().bytes().all(|b| b.is_ascii_alphanumeric());
     if !is_plain(&config.wecom.token) {
         notes.push(Problem::new(

@@ -39,6 +39,8 @@ const CUSTOMERS: [&str; 3] = ["小李", "小王", "小陈"];
 const KNOWN_TO_BOTH: (&str, &str) = ("小陈", "uniDemoChen0000000000000000");
 /// The employee with the third phone.
 pub(super) const EMPLOYEE: &str = "demoServicer";
+/// Opens the operator page. Everything behind it is made up, and on loopback.
+pub(super) const ADMIN_KEY: &str = "demo-admin-key-no-secret";
 /// More people than this are not played.
 pub(super) const CUSTOMERS_MAX: usize = 100;
 
@@ -227,7 +229,8 @@ fn config_text(sim: &SimOptions, store: &str, base_url: &str) -> String {
          [kf]\nreconcile_every = \"15s\"\n\
          [wecom]\ncorp_id = {corp_id:?}\nsecret = {secret:?}\ntoken = {token:?}\nencoding_aes_key = {key:?}\napi_base = {base_url:?}\nstaff_secret = {staff_secret:?}\n\
          [miniprogram]\napp_id = {app_id:?}\nsecret = {app_secret:?}\napi_base = {base_url:?}\n\
-         [binding]\nmethods = [\"code\", \"link\", \"card\", \"unionid\", \"window\", \"staff\"]\n",
+         [binding]\nmethods = [\"code\", \"link\", \"card\", \"unionid\", \"window\", \"staff\"]\n\
+         [admin]\napi_key = {ADMIN_KEY:?}\n",
         corp_id = sim.corp_id,
         secret = sim.secret,
         staff_secret = sim.staff_secret,

@@ -55,7 +55,16 @@ const OUTAGE_MAX_S: u64 = 600;
 const NAME_BYTES_MAX: usize = 60;
 const TEXT_BYTES_MAX: usize = 4096;
 /// What the service's answers pass on to the page.
-const PASSED_ON: [header::HeaderName; 3] = [header::CONTENT_TYPE, header::RETRY_AFTER, header::CACHE_CONTROL];
+const PASSED_ON: [header::HeaderName; 8] = [
+    header::CONTENT_TYPE,
+    header::RETRY_AFTER,
+    header::CACHE_CONTROL,
+    header::CONTENT_SECURITY_POLICY,
+    header::X_CONTENT_TYPE_OPTIONS,
+    header::X_FRAME_OPTIONS,
+    header::REFERRER_POLICY,
+    header::LOCATION,
+];
 
 /// Listens on loopback; the address, and what serves the page there until it is dropped.
 pub(super) async fn serve(

@@ -14,11 +14,13 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 use warp::reply::{Reply as _, Response};
 
 use crate::archive::ArchiveLines;
 
 use super::{
+    openapi::shapes::Method as BindingMethod,
     query::{self, Plus},
     reply::{self, ApiError, Rfc3339},
     request::{Head, Right},
@@ -28,29 +30,42 @@ pub(crate) mod people;
 pub(crate) mod trail;
 
 /// How many entries a page has at most, and if nothing is said.
-const LIMIT_MAX: usize = 1000;
-const LIMIT_DEFAULT: usize = 100;
+pub(super) const LIMIT_MAX: usize = 1000;
+pub(super) const LIMIT_DEFAULT: usize = 100;
 
 /// How many chunks of an export are read ahead of a slow reader; each is about a megabyte.
 const EXPORT_CHUNKS_AHEAD_MAX: usize = 1;
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-#[derive(Serialize)]
-struct PageBody<'p> {
+/// A page of bindings, ordered by openid.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Bindings)]
+pub(super) struct PageBody<'p> {
     bindings: Vec<BindingBody<'p>>,
+    /// What to give as `after` for the next page; null where there is none.
+    #[schema(required = true)]
     next: Option<&'p str>,
 }
 
 /// A binding as the business back end and employees are shown it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Binding)]
 pub(crate) struct BindingBody<'p> {
     openid: &'p str,
     external_userid: &'p str,
+    #[schema(required = true)]
     unionid: Option<&'p str>,
+    /// The account of the chat, where it is known.
+    #[schema(required = true)]
     open_kfid: Option<&'p str>,
+    #[schema(value_type = BindingMethod)]
     method: &'static str,
     bound_at: Rfc3339,
+    /// The customer's name, once WeCom has told it.
+    #[schema(required = true)]
     nickname: Option<&'p str>,
+    /// How the back end named the user's account.
+    #[schema(required = true)]
     label: Option<&'p str>,
 }
 
@@ -104,7 +119,11 @@ pub(crate) async fn lock(customer: String, head: Head) -> Result<Response, ApiEr
 
 /// `/api/admin/export`
 pub(crate) async fn export(head: Head) -> Result<Response, ApiError> {
-    authorize(&head, &[Method::GET], "GET").await?;
+    authorize(&head, &[Method::GET, Method::HEAD], "GET, HEAD").await?;
+    if head.method == Method::HEAD {
+        // Nobody would read on.
+        return Ok(ndjson(Response::default()));
+    }
     let context = &head.shared.context;
     let export = context.handles.begin_export().await?;
     let about = ArchiveHead { schema: export.schema(), corp_id: context.settings.corp_id.clone() };
@@ -127,10 +146,13 @@ pub(crate) async fn export(head: Head) -> Result<Response, ApiError> {
     };
     tokio::spawn(reading);
     let body = stream::poll_fn(move |cx| sent.poll_recv(cx)).map(Ok::<_, Infallible>);
-    let mut response = warp::reply::stream(body).into_response();
+    Ok(ndjson(warp::reply::stream(body).into_response()))
+}
+
+fn ndjson(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONTENT_TYPE, NDJSON);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }
 
 /// 404 without a key to hold, then 405, then 401.

@@ -10,11 +10,13 @@ use actors::{
 };
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
     Shared,
     body::{Chunks, Payload},
+    openapi::shapes::{Method as BindingMethod, ViewStatus},
     query::{self, Plus},
     reply::{self, ApiError, Rfc3339},
     request::Head,
@@ -22,44 +24,67 @@ use super::{
 };
 
 /// The longest `wait`, in seconds.
-const WAIT_S_MAX: f64 = 30.0;
+pub(super) const WAIT_S_MAX: f64 = 30.0;
 
 /// A live code.
-#[derive(Serialize)]
-struct PendingBody<'v> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pending)]
+pub(super) struct PendingBody<'v> {
+    /// What the user sends in the chat.
     bind_token: &'v str,
+    /// The same, grouped for the eye.
     display: String,
     expires_at: Rfc3339,
+    /// Seconds.
     expires_in: u64,
     kf: KfBody<'v>,
 }
 
-/// Where to type it.
-#[derive(Serialize)]
-struct KfBody<'v> {
+/// Where to type it: for `wx.openCustomerServiceChat`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Kf)]
+pub(super) struct KfBody<'v> {
+    /// To be passed on to the letter.
     url: &'v str,
     corp_id: &'v str,
+    /// Null where the operator's own link doesn't tell the account.
+    #[schema(required = true)]
     open_kfid: Option<&'v str>,
 }
 
-#[derive(Serialize)]
-struct ViewBody<'v> {
+/// What the user sees.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BindingView)]
+pub(super) struct ViewBody<'v> {
+    #[schema(value_type = ViewStatus)]
     status: &'static str,
+    /// Grows with every change of this answer; 0 for a user never seen.
     version: u64,
+    /// The live code, while the status is `pending`.
+    #[schema(required = true)]
     pending: Option<PendingBody<'v>>,
+    /// While the status is `bound`.
+    #[schema(required = true)]
     binding: Option<BoundBody<'v>>,
 }
 
-#[derive(Serialize)]
-struct BoundBody<'v> {
+/// To whom the user is bound.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserBinding)]
+pub(super) struct BoundBody<'v> {
+    #[schema(value_type = BindingMethod)]
     method: &'static str,
     bound_at: Rfc3339,
+    /// The customer's name, once WeCom has told it.
+    #[schema(required = true)]
     nickname: Option<&'v str>,
 }
 
-/// `POST /api/binding/token` `{"new"?}`
-#[derive(Default, Deserialize)]
-struct TokenRequest {
+/// Which code.
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = TokenRequest)]
+pub(super) struct TokenRequest {
+    /// Not the live code again: revoke it and make another.
     #[serde(default)]
     new: bool,
 }

@@ -180,6 +180,8 @@ fn parameters<'q, const N: usize>(query: &'q str, names: [&str; N]) -> Result<[C
 #[derive(Debug, Default)]
 pub(crate) struct CallbackWatch {
     last: Mutex<Option<LastRefusal>>,
+    /// The last one of any reason, whatever came since; for operators.
+    seen: Mutex<Option<RefusalSeen>>,
     /// Whether `last` holds one: spares the good callbacks the lock.
     has_last: AtomicBool,
     /// One for each key to look at, and one for what points to none, so that no reason hides another.
@@ -202,7 +204,20 @@ struct LastRefusal {
     at_ms: u64,
 }
 
+/// A refused callback: when, and how it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefusalSeen {
+    pub(crate) at_ms: u64,
+    /// As in the metric's `result`.
+    pub(crate) result: &'static str,
+}
+
 impl CallbackWatch {
+    /// The last refusal since the start, whatever came after it.
+    pub(crate) fn last_refusal(&self) -> Option<RefusalSeen> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The key that the last refusal points to, unless a good callback came since.
     pub(crate) fn key_to_check(&self, now_ms: u64) -> Option<&'static str> {
         let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,6 +232,8 @@ impl CallbackWatch {
     }
 
     fn refused(&self, refused: Refused, now_ms: u64) {
+        let seen = RefusalSeen { at_ms: now_ms, result: refused.status_and_label().1 };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         let key_to_check = refused.key_to_check();
         if let Some(key_to_check) = key_to_check {
             let last = LastRefusal { key_to_check, at_ms: now_ms };
@@ -303,6 +320,12 @@ mod tests {
         assert_eq!(watch.key_to_check(NOW_MS + REFUSAL_SHOWN_MS), None);
         watch.accepted();
         assert_eq!(watch.key_to_check(NOW_MS + 2), None);
+        let seen = watch.last_refusal();
+        assert_eq!(
+            seen,
+            Some(RefusalSeen { at_ms: NOW_MS + 1, result: "malformed" }),
+            "operators see it still"
+        );
         watch.refused(EnvelopeError::WrongReceiver.into(), NOW_MS + 3);
         assert_eq!(watch.key_to_check(NOW_MS + 3), Some("wecom.corp_id"));
     }

@@ -2,13 +2,16 @@
 //!
 //! Only judges; who is how comes from the actors and from WeCom's client.
 
-use actors::{handles::Health, messages::AccountReport};
+use actors::{handles::Health, ids::Timestamp, messages::AccountReport, ports::KfAccount};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
     WecomHealth,
+    callback::RefusalSeen,
+    openapi::shapes::HealthStatus,
     reply::{self, ApiError, Rfc3339},
     request::{Head, Right},
     side::Side,
@@ -19,43 +22,108 @@ use crate::tls::Finding;
 const CLOCK_SKEW_S_MAX: u64 = 30;
 const OPEN_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-#[derive(Serialize)]
-struct StatusBody {
+/// In a word.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(super) struct StatusBody {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
 }
 
-#[derive(Serialize)]
-struct DetailBody<'h> {
+/// In detail, for whoever has the admin key.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Readiness)]
+pub(super) struct DetailBody<'h> {
+    #[schema(value_type = HealthStatus)]
     status: &'static str,
+    /// Worst first; each says what to look at.
+    #[schema(value_type = Vec<String>)]
     problems: &'h [String],
     store: StoreBody,
     actors: ActorsBody<'h>,
     wecom: WecomBody<'h>,
+    callbacks: CallbacksBody,
+    accounts_known: bool,
     accounts: Vec<AccountBody<'h>>,
+    unserved_accounts: Vec<UnservedBody<'h>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StoreHealth)]
 struct StoreBody {
     writable: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ActorsHealth)]
 struct ActorsBody<'h> {
+    /// Those that don't answer.
+    #[schema(value_type = Vec<String>)]
     silent: &'h [&'static str],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WecomHealth)]
 struct WecomBody<'h> {
     access_token_had: bool,
+    /// Calls are stopped because the credentials are wrong.
     stopped: bool,
+    /// How far our clock is ahead of WeCom's, in seconds.
+    #[schema(required = true)]
     clock_skew_s: Option<i64>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallbacksHealth)]
+struct CallbacksBody {
+    /// The key of the configuration that the last refusal points to.
+    #[schema(required = true)]
+    key_to_check: Option<&'static str>,
+    #[schema(required = true)]
+    last_refusal: Option<RefusalBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallbackRefusal)]
+struct RefusalBody {
+    at: Rfc3339,
+    reason: &'static str,
+}
+
+impl From<RefusalSeen> for RefusalBody {
+    fn from(seen: RefusalSeen) -> Self {
+        Self { at: Rfc3339(Timestamp(seen.at_ms / 1_000)), reason: seen.result }
+    }
+}
+
+/// An account that WeCom lists and nobody serves here.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnservedAccount)]
+struct UnservedBody<'h> {
+    open_kfid: &'h str,
+    name: &'h str,
+    api_managed: bool,
+}
+
+impl<'h> From<&'h KfAccount> for UnservedBody<'h> {
+    fn from(listed: &'h KfAccount) -> Self {
+        Self { open_kfid: listed.account.as_str(), name: &listed.name, api_managed: listed.api_managed }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccountHealth)]
 struct AccountBody<'h> {
     open_kfid: &'h str,
+    #[schema(required = true)]
+    name: Option<&'h str>,
+    #[schema(required = true)]
+    api_managed: Option<bool>,
+    #[schema(required = true)]
     last_pull_at: Option<Rfc3339>,
+    #[schema(required = true)]
     last_error: Option<&'h str>,
 }
 
@@ -63,6 +131,8 @@ impl<'h> From<&'h AccountReport> for AccountBody<'h> {
     fn from(report: &'h AccountReport) -> Self {
         Self {
             open_kfid: report.account.as_str(),
+            name: report.name.as_deref(),
+            api_managed: report.api_managed,
             last_pull_at: report.last_pull_at.map(Rfc3339),
             last_error: report.last_error.as_deref(),
         }
@@ -116,7 +186,13 @@ pub(crate) async fn ready(head: Head) -> Result<Response, ApiError> {
             clock_skew_s: seen.wecom.clock_skew_s,
             last_error: seen.wecom.last_error.as_deref(),
         },
+        callbacks: CallbacksBody {
+            key_to_check: seen.callback_key_to_check,
+            last_refusal: shared.callback_watch.last_refusal().map(RefusalBody::from),
+        },
+        accounts_known: seen.inside.sync.accounts_known,
         accounts: seen.inside.sync.accounts.iter().map(AccountBody::from).collect(),
+        unserved_accounts: seen.inside.sync.unserved.iter().map(UnservedBody::from).collect(),
     };
     Ok(reply::json(code, &body))
 }
@@ -215,8 +291,11 @@ mod tests {
                 silent_actors: Vec::new(),
                 sync: SyncReport {
                     accounts_known: true,
+                    unserved: Vec::new(),
                     accounts: vec![AccountReport {
                         account: OpenKfId::new("wk1"),
+                        name: None,
+                        api_managed: None,
                         last_pull_at: None,
                         last_error: None,
                     }],

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actors::ids::{OpenId, Timestamp, UnionId};
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
@@ -28,15 +29,22 @@ const MEET_WAIT: Duration = Duration::from_secs(2);
 /// The longest code that WeChat is asked about, in bytes; real ones have 32.
 const CODE_BYTES_MAX: usize = 512;
 
-#[derive(Deserialize)]
-struct LoginRequest {
+/// What `wx.login` gave the mini program.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Login)]
+pub(super) struct LoginRequest {
+    /// Good for one login.
+    #[schema(min_length = 1, max_length = 512)]
     code: String,
 }
 
-#[derive(Serialize)]
-struct SessionBody<'s> {
-    session: &'s str,
-    expires_in: u64,
+/// A session, to be sent as `Authorization: Bearer`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionBody<'s> {
+    pub(super) session: &'s str,
+    /// Seconds.
+    pub(super) expires_in: u64,
 }
 
 /// `/api/login`

@@ -48,7 +48,7 @@ pub(crate) fn whole_number(text: &str, bounds: RangeInclusive<usize>) -> Option<
 }
 
 /// The longest id that is looked at, in bytes. Real ones have 32.
-const ID_BYTES_MAX: usize = 128;
+pub(super) const ID_BYTES_MAX: usize = 128;
 
 /// Whether it can be an id: they are visible ASCII, and end up in log lines and keys.
 pub(crate) fn is_id(text: &str) -> bool {

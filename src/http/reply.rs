@@ -3,13 +3,15 @@
 //! Nothing here logs, and no detail says anything about the inside or repeats a secret.
 
 use actors::{handles::Unavailable, ids::Timestamp, messages::Refusal};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 use warp::reply::{Reply as _, Response};
 
 /// What RFC 9457 calls its own content type.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,14 +74,18 @@ pub(crate) enum WayRefusal {
     CodeInvalid,
 }
 
-/// The body of an error.
-#[derive(Serialize)]
-struct Problem {
+/// The body of an error (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct Problem {
     #[serde(rename = "type")]
     kind: String,
+    /// The status in words.
     title: &'static str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// The stable name, to decide by.
     code: &'static str,
+    /// For a developer to read; its words may change.
     detail: &'static str,
 }
 
@@ -115,7 +121,7 @@ impl WayRefusal {
 
 impl ApiError {
     /// Status, stable name, and what a developer reads.
-    fn parts(&self) -> (StatusCode, &'static str, &'static str) {
+    pub(super) fn parts(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest(detail) => (StatusCode::BAD_REQUEST, "bad-request", detail),
             Self::SessionInvalid => (
@@ -187,17 +193,22 @@ impl ApiError {
         }
     }
 
-    /// The one conversion of an error into an answer.
-    pub(crate) fn into_response(self) -> Response {
+    /// The body that tells it.
+    pub(super) fn problem(&self) -> Problem {
         let (status, code, detail) = self.parts();
-        let problem = Problem {
+        Problem {
             kind: format!("urn:kfbind:problem:{code}"),
             title: status.canonical_reason().unwrap_or(code),
             status: status.as_u16(),
             code,
             detail,
-        };
-        let mut response = json(status, &problem);
+        }
+    }
+
+    /// The one conversion of an error into an answer.
+    pub(crate) fn into_response(self) -> Response {
+        let (status, ..) = self.parts();
+        let mut response = json(status, &self.problem());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         match self {
@@ -251,8 +262,8 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// An answer of these bytes.
-pub(crate) fn bytes_of(status: StatusCode, content_type: HeaderValue, body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
+pub(crate) fn bytes_of(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(body.into().into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response

@@ -11,12 +11,14 @@ use actors::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
     Shared,
     admin::BindingBody,
     body::{Chunks, Payload},
+    openapi::shapes::Method as BindingMethod,
     query,
     reply::{self, ApiError, Rfc3339, WayRefusal},
     request::Head,
@@ -29,52 +31,79 @@ const LOGIN_CODE_BYTES_MAX: usize = 512;
 /// The longest code that is looked at, in bytes: as much as 64 characters can have, twice what any code needs.
 const CODE_BYTES_MAX: usize = 256;
 
-/// `POST /api/staff/login` `{"code"}`
-#[derive(Deserialize)]
-struct LoginRequest {
+/// What `wx.qy.login` gave the employee's client.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = StaffLogin)]
+pub(super) struct LoginRequest {
+    /// Good for one login.
+    #[schema(min_length = 1, max_length = 512)]
     code: String,
 }
 
-/// `POST /api/staff/tickets` `{"external_userid","open_kfid"?}`
-#[derive(Deserialize)]
-struct CardRequest {
+/// For whom the card is.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = CardRequest)]
+pub(super) struct CardRequest {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     external_userid: String,
+    /// The account of the chat, if it is known.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     open_kfid: Option<String>,
 }
 
-/// `POST /api/staff/bindings` `{"external_userid","code","open_kfid"?}`
-#[derive(Deserialize)]
-struct BindRequest {
+/// A code that a customer read out.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = StaffBind)]
+pub(super) struct BindRequest {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     external_userid: String,
+    /// As it was read out.
+    #[schema(min_length = 1, max_length = 256)]
     code: String,
+    /// The account of the chat, if it is known.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     open_kfid: Option<String>,
 }
 
-#[derive(Serialize)]
-struct SessionBody<'s> {
+/// A session of an employee, to be sent as `Authorization: Bearer`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StaffSession)]
+pub(super) struct SessionBody<'s> {
     session: &'s str,
+    /// Seconds.
     expires_in: u64,
     userid: &'s str,
 }
 
-#[derive(Serialize)]
-struct CustomerBody<'c> {
+/// Who is writing to the employee.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Customer)]
+pub(super) struct CustomerBody<'c> {
     external_userid: &'c str,
+    #[schema(required = true)]
     nickname: Option<&'c str>,
+    #[schema(required = true)]
     binding: Option<BoundBody<'c>>,
 }
 
 /// What an employee is shown of a binding: not the user's ids.
-#[derive(Serialize)]
-struct BoundBody<'c> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = CustomerBinding)]
+pub(super) struct BoundBody<'c> {
+    #[schema(value_type = BindingMethod)]
     method: &'static str,
     bound_at: Rfc3339,
+    /// How the back end named the user's account.
+    #[schema(required = true)]
     label: Option<&'c str>,
 }
 
-#[derive(Serialize)]
-struct CardBody<'c> {
+/// A card to send.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Card)]
+pub(super) struct CardBody<'c> {
     ticket: &'c str,
+    /// The mini program's page, with the ticket.
     path: &'c str,
     expires_at: Rfc3339,
 }

@@ -9,6 +9,7 @@ use actors::{
 };
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{
@@ -20,27 +21,35 @@ use super::{
 };
 
 /// The longest ticket, in characters, as the contract has it.
-const TICKET_CHARS_MAX: usize = 32;
+pub(super) const TICKET_CHARS_MAX: usize = 32;
 
-/// `POST /api/binding/ticket` `{"ticket"}`
-#[derive(Deserialize)]
-struct RedeemRequest {
+/// The card's ticket.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TicketRequest)]
+pub(super) struct RedeemRequest {
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     ticket: String,
 }
 
-/// `POST /api/binding/intent`, which says nothing.
-#[derive(Deserialize)]
-struct IntentRequest {}
+/// Says nothing.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = IntentRequest)]
+pub(super) struct IntentRequest {}
 
 /// Who would be bound.
-#[derive(Serialize)]
-struct TicketBody<'v> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
+pub(super) struct TicketBody<'v> {
+    /// The customer's, as far as WeCom has told it.
+    #[schema(required = true)]
     nickname: Option<&'v str>,
     expires_at: Rfc3339,
 }
 
-#[derive(Serialize)]
-struct IntentBody {
+/// How long the announcement stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Intent)]
+pub(super) struct IntentBody {
     expires_at: Rfc3339,
 }
 

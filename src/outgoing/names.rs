@@ -27,9 +27,10 @@ use hickory_resolver::{
 };
 use reqwest::dns::{Addrs, Resolve, Resolving};
 
-/// How long one question to one name server may take, whatever `resolv.conf` says: with the second try it must fit into
-/// [`super::CONNECT_TIMEOUT_MAX`].
-const QUESTION_TIMEOUT_MAX: Duration = Duration::from_secs(2);
+/// How long one question to one name server may take, whatever `resolv.conf` says: a second try must have its time, too.
+const QUESTION_TIMEOUT_MAX: Duration = Duration::from_millis(1500);
+/// How long all of it may take. Less than [`super::CONNECT_TIMEOUT_MAX`], so that the error says that it was the name.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long "no such name" is believed: after a mistake in the DNS is mended, calls work again.
 const NEGATIVE_LIFE_MAX: Duration = Duration::from_secs(10);
 /// How much longer the IPv6 addresses are waited for once those of IPv4 are there. Some name servers never answer
@@ -134,7 +135,10 @@ impl Names {
         if !written.is_empty() {
             return Ok(written);
         }
-        let found = known.ask(name).await.map_err(|error| failed(error.to_string(), &known.asked))?;
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, known.ask(name))
+            .await
+            .map_err(|_| failed("no answer in time".into(), &known.asked))?
+            .map_err(|error| failed(error.to_string(), &known.asked))?;
         if found.is_empty() {
             return Err(failed("the answer is empty".into(), &known.asked));
         }

@@ -164,7 +164,7 @@ impl World {
         }
         let token_of = match api {
             Api::GetToken | Api::Code2Session | Api::StableToken => None,
-            Api::SubscribeSend => Some(TokenOf::MiniProgram),
+            Api::SubscribeSend | Api::KfWorkGet => Some(TokenOf::MiniProgram),
             Api::StaffCode2Session => Some(TokenOf::StaffApp),
             _ => Some(TokenOf::App),
         };

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     gate::{Request, TokenOf},
-    switches::TokenHabit,
+    switches::{BoundCorp, TokenHabit},
     world::{Answer, Refused, World},
 };
 
@@ -101,12 +101,26 @@ impl World {
         Ok(())
     }
 
+    /// `customservice/work/get`: nothing of a company where there is none.
+    pub(super) fn kf_work_get(&self) -> Value {
+        let corp_id = match &self.switches.bound_corp {
+            BoundCorp::Ours => &self.options.corp_id,
+            BoundCorp::Other(corp_id) => corp_id,
+            BoundCorp::Nobody => return json!({}),
+        };
+        json!({"entityName": "模拟公司", "corpid": corp_id, "bindTime": self.now_s()})
+    }
+
     /// `cgi-bin/stable_token`
     pub(super) fn stable_token(&mut self, request: &Request) -> Answer {
         if request.text("grant_type")? != "client_credential" {
             return Err(Refused::new(40002, "invalid grant_type"));
         }
         self.check_mini_program(request.text("appid")?, request.text("secret")?)?;
+        if let Some(address) = &self.switches.unlisted_ip {
+            let errmsg = format!("invalid ip {address} ipv6 ::ffff:{address}, not in whitelist rid: 0-0-0");
+            return Err(Refused::new(40164, errmsg));
+        }
         let forced = request.field("force_refresh").and_then(Value::as_bool).unwrap_or(false);
         let habit = if forced { TokenHabit::NewKillsOld } else { TokenHabit::Same };
         let (access_token, expires_in) = self.access_token(TokenOf::MiniProgram, habit);

@@ -40,11 +40,13 @@ pub enum Api {
     StableToken,
     /// `POST /cgi-bin/message/subscribe/send` of the WeChat mini program
     SubscribeSend,
+    /// `GET /customservice/work/get` of the WeChat mini program: the company that it is bound to
+    KfWorkGet,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::GetToken,
         Self::SyncMsg,
         Self::SendMsg,
@@ -61,6 +63,7 @@ impl Api {
         Self::Code2Session,
         Self::StableToken,
         Self::SubscribeSend,
+        Self::KfWorkGet,
     ];
 
     /// Its path.
@@ -83,6 +86,7 @@ impl Api {
             Self::Code2Session => "/sns/jscode2session",
             Self::StableToken => "/cgi-bin/stable_token",
             Self::SubscribeSend => "/cgi-bin/message/subscribe/send",
+            Self::KfWorkGet => "/customservice/work/get",
         }
     }
 
@@ -103,13 +107,14 @@ impl Api {
                 | Self::GetApiDomainIp
                 | Self::StaffCode2Session
                 | Self::Code2Session
+                | Self::KfWorkGet
         )
     }
 
     /// Whether it is WeChat's (`api.weixin.qq.com`) rather than WeCom's.
     #[must_use]
     pub fn is_wechat(self) -> bool {
-        matches!(self, Self::Code2Session | Self::StableToken | Self::SubscribeSend)
+        matches!(self, Self::Code2Session | Self::StableToken | Self::SubscribeSend | Self::KfWorkGet)
     }
 
     /// Whether it is one of the customer-service interfaces.

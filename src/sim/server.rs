@@ -147,6 +147,9 @@ fn carry_out(world: &mut World, api: Api, request: Request, parallel: usize, fau
 
 fn decide(world: &mut World, api: Api, request: &Request, parallel: usize) -> Answer {
     world.admit(api, request, parallel)?;
+    if let Some(errcode) = world.switches.refuse.get(&api) {
+        return Err(Refused::new(*errcode, "refused by a switch"));
+    }
     match api {
         Api::GetToken => world.get_token(request),
         Api::SyncMsg => world.sync_msg(request),
@@ -163,6 +166,7 @@ fn decide(world: &mut World, api: Api, request: &Request, parallel: usize) -> An
         Api::Code2Session => world.code2session(request),
         Api::StableToken => world.stable_token(request),
         Api::SubscribeSend => world.subscribe_send(request),
+        Api::KfWorkGet => Ok(world.kf_work_get()),
     }
 }
 

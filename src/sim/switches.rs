@@ -16,6 +16,12 @@ pub struct Switches {
     pub down: bool,
     /// All calls but `gettoken` are refused with 60020, naming this address as the caller's.
     pub untrusted_ip: Option<String>,
+    /// `stable_token` is refused with 40164, naming this address as the caller's.
+    pub unlisted_ip: Option<String>,
+    /// Interfaces that are refused with this `errcode` until told otherwise, by interface: what only a console mends.
+    pub refuse: BTreeMap<Api, i64>,
+    /// The company that the mini program is bound to in WeChat's console.
+    pub bound_corp: BoundCorp,
     /// What `gettoken` does while a token is still good.
     pub token_habit: TokenHabit,
     /// At most so many calls of one interface a minute, then 45009; `None` = no limit.
@@ -77,6 +83,9 @@ impl Default for Switches {
         Self {
             down: false,
             untrusted_ip: None,
+            unlisted_ip: None,
+            refuse: BTreeMap::new(),
+            bound_corp: BoundCorp::Ours,
             token_habit: TokenHabit::Same,
             calls_per_minute_max: Some(10_000),
             parallel_calls_max: 5,
@@ -115,4 +124,15 @@ pub enum TokenHabit {
     New,
     /// A new one; the old one is no longer taken (40014).
     NewKillsOld,
+}
+
+/// Which company a mini program is bound to (功能, 客服, 微信客服): the kf accounts of no other one open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundCorp {
+    /// The simulator's own.
+    Ours,
+    /// Another one.
+    Other(String),
+    /// None at all.
+    Nobody,
 }

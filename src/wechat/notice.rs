@@ -12,13 +12,14 @@ use actors::{
 use jiff::tz::{Offset, TimeZone};
 use reqwest::{Client, RequestBuilder};
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
     ANSWER_BYTES_MAX, WechatConfig,
     access_token::{AccessToken, AccessTokens, Issued, NoToken},
     hint,
+    stable_token::{self, parsed},
 };
 use crate::outgoing::{self, ExchangeError};
 
@@ -66,26 +67,6 @@ impl fmt::Debug for NoticeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NoticeClient").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-#[derive(Serialize)]
-struct StableTokenRequest<'c> {
-    grant_type: &'static str,
-    appid: &'c str,
-    secret: &'c str,
-    force_refresh: bool,
-}
-
-/// No `Debug`: it is a secret.
-#[derive(Deserialize)]
-struct StableTokenAnswer {
-    /// Missing on success.
-    #[serde(default)]
-    errcode: i64,
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    expires_in: u64,
 }
 
 #[derive(Serialize)]
@@ -170,15 +151,7 @@ impl NoticeClient {
     }
 
     async fn stable_token(&self) -> Result<Issued, NoToken> {
-        let request = StableTokenRequest {
-            grant_type: "client_credential",
-            appid: &self.config.app_id,
-            secret: self.config.secret.expose_secret(),
-            force_refresh: false,
-        };
-        let json = serde_json::to_vec(&request).map_err(|error| NoToken::Unreachable(error.to_string()))?;
-        let url = self.url("/cgi-bin/stable_token", &[]).map_err(NoToken::Refused)?;
-        let answer: StableTokenAnswer = exchange(self.post(url, json)).await.map_err(NoToken::Unreachable)?;
+        let answer = stable_token::ask(&self.config, &self.http).await.map_err(NoToken::Unreachable)?;
         match answer.errcode {
             0 if answer.access_token.is_empty() => {
                 Err(NoToken::Unreachable("the answer names no access token".to_owned()))
@@ -226,19 +199,6 @@ impl NoticeClient {
     fn post(&self, url: Url, json: Vec<u8>) -> RequestBuilder {
         self.http.post(url).header(http::header::CONTENT_TYPE, "application/json").body(json)
     }
-}
-
-async fn exchange<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, String> {
-    parsed(outgoing::exchange(request, ANSWER_BYTES_MAX).await)
-}
-
-/// The answer, or what is wrong with it. The parser's own words may quote it, and are left out.
-fn parsed<T: DeserializeOwned>(answer: Result<outgoing::Answer, ExchangeError>) -> Result<T, String> {
-    let answer = answer.map_err(|error| error.to_string())?;
-    if !answer.status.is_success() {
-        return Err(format!("HTTP status {}", answer.status.as_u16()));
-    }
-    serde_json::from_slice(&answer.body).map_err(|_| "the answer is no JSON of the known form".to_owned())
 }
 
 /// A message that did not get as far as WeChat may be sent later; [`CallError::Unreachable`] would mean that nobody

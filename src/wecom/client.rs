@@ -35,6 +35,8 @@ use verdict::{Api, TokenFault, failure, token_fault};
 
 /// The key of the app's secret, for what the operator is told.
 const SECRET_KEY: &str = "wecom.secret";
+/// A login code that nobody was ever given.
+const NO_LOGIN_CODE: &str = "kfbind-check";
 
 /// Whom to call, and as whom.
 #[derive(Clone, Debug)]
@@ -137,6 +139,14 @@ impl WecomClient {
         let query = [("js_code", js_code), ("grant_type", "authorization_code")];
         let body = self.ask(Api::StaffLogin, &Ask::Get(&query)).await?;
         self.parsed(Api::StaffLogin, &body)
+    }
+
+    /// The same with a code that nobody was given, for what WeCom says about the app. No other access token is tried.
+    pub(super) async fn staff_probe(&self) -> Result<(), CallError> {
+        let token = self.access_token().await?;
+        let query = [("js_code", NO_LOGIN_CODE), ("grant_type", "authorization_code")];
+        let asked = self.ask_with(Api::StaffLogin, &token, &Ask::Get(&query)).await;
+        asked.map(drop).map_err(|failed| failed.error)
     }
 
     async fn access_token(&self) -> Result<AccessToken, CallError> {

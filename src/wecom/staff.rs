@@ -23,6 +23,17 @@ const SECRET_KEY: &str = "wecom.staff_secret";
 /// The longest userid that is taken, in bytes. WeCom speaks of 64.
 const USERID_BYTES_MAX: usize = 128;
 
+/// What WeCom says of the app behind the WeCom mini program, without an employee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaffProbe {
+    /// It looked at the login code: the app is one that a mini program is linked to.
+    Linked,
+    /// The secret is that of an app, but no mini program is linked to that one.
+    NotLinked,
+    /// Neither could be told.
+    Failed(CallError),
+}
+
 /// Why nobody logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StaffLoginError {
@@ -56,6 +67,16 @@ impl StaffClient {
     pub fn new(config: WecomConfig, http: Client, clock: Arc<dyn Clock>, tally: Tally) -> Self {
         let corp_id = config.corp_id.clone();
         Self { corp_id, wecom: WecomClient::with_secret_of(SECRET_KEY, config, http, clock, tally) }
+    }
+
+    /// Asks with a login code that nobody was given; spends nothing.
+    pub async fn probe(&self) -> StaffProbe {
+        match self.wecom.staff_probe().await {
+            Ok(()) => StaffProbe::Linked,
+            Err(CallError::Refused { errcode, .. }) if is_about_the_code(errcode) => StaffProbe::Linked,
+            Err(CallError::Refused { errcode: errcode::BAD_ACCESS_TOKEN, .. }) => StaffProbe::NotLinked,
+            Err(error) => StaffProbe::Failed(error),
+        }
     }
 
     /// Redeems the code of `wx.qy.login`. Whatever comes of it, the code may be spent.

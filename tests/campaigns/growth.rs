@@ -65,7 +65,8 @@ impl fmt::Display for Sample {
     }
 }
 
-fn size(folder: &Path) -> u64 {
+/// What the files below a folder take, in bytes.
+pub(crate) fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| match entry.metadata() {

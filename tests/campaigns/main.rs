@@ -17,6 +17,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use connections::Crowd;
 use report::{Failure, Report};
 
+mod archive;
 mod ballast;
 mod connections;
 mod disk;
@@ -55,6 +56,9 @@ struct Arguments {
     /// How long to soak, or to be away.
     #[arg(long, global = true, default_value_t = 60)]
     minutes: u64,
+    /// How many bindings to export and import.
+    #[arg(long, global = true, default_value_t = 100_000)]
+    bindings: u64,
     /// Cargo says so where it runs this.
     #[arg(long, global = true, hide = true)]
     bench: bool,
@@ -76,6 +80,8 @@ enum Campaign {
     Webhooks,
     /// 10,000 idle connections and 1,000 slow ones, while customers go on binding
     Connections,
+    /// A large store, exported, imported, and asked everything again
+    Archive,
     /// A little of kill and faults, for every change
     Short,
 }
@@ -93,7 +99,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> bool {
-    let Arguments { campaign, count, seed, minutes, .. } = *arguments;
+    let Arguments { campaign, count, seed, minutes, bindings, .. } = *arguments;
     match campaign {
         Campaign::Kill => repeat("kill", seed, count.unwrap_or(500), 4, kill::run).await,
         Campaign::Faults => repeat("faults", seed, count.unwrap_or(1000), 64, faults::run).await,
@@ -109,6 +115,7 @@ async fn run(arguments: &Arguments) -> bool {
             repeat("powercut", seed, count.unwrap_or(200), 3, run).await
         }
         Campaign::Soak => soak::run(seed, minutes).await,
+        Campaign::Archive => archive::run(seed, bindings).await,
         Campaign::Webhooks => webhooks::run(seed, minutes).await,
         Campaign::Window => window::run(seed).await,
         Campaign::Connections => {

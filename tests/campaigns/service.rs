@@ -287,7 +287,7 @@ impl Process {
     }
 
     /// SIGTERM, and exit code 0.
-    async fn terminate(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn terminate(&mut self) -> Result<(), Failure> {
         self.signal_stop();
         let Some(child) = self.child.as_mut() else { return Ok(()) };
         let ends = async {

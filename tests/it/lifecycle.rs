@@ -138,18 +138,18 @@ async fn a_store_of_a_newer_version_is_refused_and_stays_as_it_is_to_the_byte() 
     let process = Process::serve(&environment).await;
     issue(&login(&Client::of(&process.base), &sim, "u").await).await;
     drop(process);
-    assert_eq!(std::fs::read_to_string(store.path().join("schema")).unwrap(), "2\n");
-    std::fs::write(store.path().join("schema"), "3\n").unwrap();
+    assert_eq!(std::fs::read_to_string(store.path().join("schema")).unwrap(), "3\n");
+    std::fs::write(store.path().join("schema"), "4\n").unwrap();
     let before = contents(store.path());
     let out = TempDir::with_prefix("kfbind-it-").unwrap();
     let out = text(&out.path().join("export"));
     for arguments in [&["serve"][..], &["export", "--out", &out]] {
         let (code, said) = ran(arguments, &environment);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("newer version of kfbind") && said.contains("schema 3"), "{said}");
+        assert!(said.contains("newer version of kfbind") && said.contains("schema 4"), "{said}");
         assert!(contents(store.path()) == before, "{arguments:?} has changed the store");
     }
-    std::fs::write(store.path().join("schema"), "2\n").unwrap();
+    std::fs::write(store.path().join("schema"), "3\n").unwrap();
     assert_eq!(Process::serve(&environment).await.terminate().await, Some(0));
     assert!(contents(store.path()) != before, "opening it does write, so the refusal has to come before");
 }

@@ -3,6 +3,7 @@
 //! Each test has its own of everything: ports, store, clock, randomness. No test of its own is here.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -24,7 +25,9 @@ use kfbind::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub(crate) mod admin;
 mod client;
+pub(crate) mod documented;
 pub(crate) mod mounted;
 pub(crate) mod process;
 mod settings;
@@ -101,6 +104,8 @@ pub(crate) struct TestApp {
     app: Option<App>,
     http: reqwest::Client,
     base: Arc<Mutex<String>>,
+    /// Where operators find theirs: the same, unless they have an address of their own.
+    ops_base: Arc<Mutex<String>>,
 }
 
 impl TestApp {
@@ -134,6 +139,7 @@ impl TestApp {
             app: None,
             http: outgoing::client(DEADLINE, None).expect("an HTTP client"),
             base: Arc::default(),
+            ops_base: Arc::default(),
         };
         test.boot().await.expect("the service starts");
         if options.ready {
@@ -148,6 +154,7 @@ impl TestApp {
         let machine = Machine { clock: self.clock.clone(), entropy: Arc::clone(&self.entropy) };
         let app = App::start(&config, machine).await?;
         *self.base.lock().unwrap() = format!("http://{}", app.addr());
+        *self.ops_base.lock().unwrap() = format!("http://{}", app.ops_addr().unwrap_or(app.addr()));
         self.sim.set_callback_url(&format!("http://{}{CALLBACK_PATH}", app.addr()));
         self.app = Some(app);
         Ok(())
@@ -226,14 +233,25 @@ impl TestApp {
         .await;
     }
 
+    /// Where the service listens: the main address, and that of operators.
+    pub(crate) fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
+        let app = self.app.as_ref().expect("the service runs");
+        (app.addr(), app.ops_addr())
+    }
+
     /// A client without a session.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.http.clone(), Arc::clone(&self.base))
     }
 
-    /// A client with the admin key.
+    /// A client without a key where operators find theirs.
+    pub(crate) fn operator(&self) -> Client {
+        Client::new(self.http.clone(), Arc::clone(&self.ops_base))
+    }
+
+    /// A client with the admin key, where it opens something.
     pub(crate) fn admin(&self) -> Client {
-        self.client().bearing(ADMIN_KEY)
+        self.operator().bearing(ADMIN_KEY)
     }
 
     /// The mini-program user of this name, logged in however often WeChat has to be asked.
@@ -288,7 +306,7 @@ impl TestApp {
 
     /// A metric's value; a series that isn't there is none.
     pub(crate) async fn metric(&self, series: &str) -> f64 {
-        metric_of(&self.client(), series).await
+        metric_of(&self.operator(), series).await
     }
 
     /// Waits until a metric has at least this value.

@@ -2,7 +2,8 @@
 
 /// The paths that a text names in backticks: no spaces, and either in a folder of ours or with one of our endings.
 pub(crate) fn named_paths(text: &str) -> Vec<String> {
-    let folders = ["src/", "actors/", "tests/", "miniprogram/", "data/", "benches/", ".ci/"];
+    let folders =
+        ["src/", "actors/", "tests/", "miniprogram/", "data/", "deploy/", "docs/", "benches/", ".ci/"];
     let endings = [".rs", ".md", ".toml", ".js", ".wxml", ".wxss"];
     let is_plain = |span: &&str| {
         span.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-/".contains(letter))

@@ -7,12 +7,14 @@ use actors::{
     messages::{AdminBindOutcome, AdminBindRequest, Introduction, Person},
 };
 use http::{Method, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{BindingBody, authorize};
 use crate::http::{
     body::{Chunks, Payload},
+    login::SessionBody,
     query::{self, Plus},
     reply::{self, ApiError},
     request::Head,
@@ -22,24 +24,30 @@ use crate::http::{
 /// The longest label, in characters: it stands in a sentence of the chat.
 const LABEL_CHARS_MAX: usize = 32;
 
-/// `POST /api/admin/sessions` `{"openid","unionid"?,"label"?}`
-#[derive(Deserialize)]
-struct SessionRequest {
+/// Whom the back end has logged in.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = SessionRequest)]
+pub(in crate::http) struct SessionRequest {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     openid: String,
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     unionid: Option<String>,
+    /// How the chat names the account: one line, without what could reorder it.
+    #[schema(
+        max_length = 32,
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$"
+    )]
     label: Option<String>,
 }
 
-#[derive(Serialize)]
-struct SessionBody<'s> {
-    session: &'s str,
-    expires_in: u64,
-}
-
-/// `PUT /api/admin/bindings/{openid}` `{"external_userid","open_kfid"?}`
-#[derive(Deserialize)]
-struct BindRequest {
+/// Whom to bind to.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AdminBind)]
+pub(in crate::http) struct BindRequest {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     external_userid: String,
+    /// The account of the chat, if it is known.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     open_kfid: Option<String>,
 }
 

@@ -8,39 +8,53 @@ use actors::{
 };
 use http::{Method, StatusCode};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use utoipa::ToSchema;
 use warp::reply::Response;
 
 use super::{LIMIT_DEFAULT, authorize, limit_of};
 use crate::http::{
+    openapi::shapes::{BoundCounts, EventKind, Method as BindingMethod, RejectedCounts, WebhookKind},
     query::{self, Plus},
     reply::{self, ApiError, Rfc3339},
     request::Head,
 };
 
 /// Days of [`stats`], if nothing is said, and at most.
-const DAYS_DEFAULT: usize = 14;
-const DAYS_MAX: usize = 400;
+pub(in crate::http) const DAYS_DEFAULT: usize = 14;
+pub(in crate::http) const DAYS_MAX: usize = 400;
 /// The days are those of China, which has one time zone and no summer time.
 const TIME_ZONE: &str = "+08:00";
 
-#[derive(Serialize)]
-struct EventsBody<'e> {
+/// A page of the audit trail.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Events)]
+pub(in crate::http) struct EventsBody<'e> {
     events: Vec<EventBody<'e>>,
+    /// What to give as `after` (or `before`) for the next page; null at the end.
+    #[schema(required = true)]
     next: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// What happened.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 struct EventBody<'e> {
+    /// Grows with time.
     id: u64,
     at: Rfc3339,
     #[serde(rename = "type")]
+    #[schema(value_type = EventKind)]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     openid: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     external_userid: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = BindingMethod, required = false)]
     method: Option<&'static str>,
+    /// `customer`, `user`, `admin`, `replaced`, `wecom`, or `staff:` and an employee's id.
     by: &'e str,
 }
 
@@ -85,15 +99,21 @@ fn event_id(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| BAD)
 }
 
-#[derive(Serialize)]
-struct StatsBody<'s> {
+/// The funnel, by day.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Stats)]
+pub(in crate::http) struct StatsBody<'s> {
     at: Rfc3339,
+    /// Of the days.
     time_zone: &'static str,
     totals: TotalsBody,
+    /// The oldest first; the last is today.
     days: Vec<DayBody<'s>>,
 }
 
-#[derive(Serialize)]
+/// What there is now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Totals)]
 struct TotalsBody {
     bindings: u64,
     codes_live: u64,
@@ -102,23 +122,35 @@ struct TotalsBody {
     dead_letters: u64,
 }
 
-#[derive(Serialize)]
+/// What happened on a day.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Day)]
 struct DayBody<'s> {
+    #[schema(format = Date)]
     day: String,
     logins: u64,
     codes: u64,
+    /// Those that held a code or brought a ticket.
     messages: u64,
+    /// By way.
+    #[schema(value_type = BoundCounts)]
     bound: Named<'s>,
     unbound: u64,
     conflicts: u64,
+    /// By why.
+    #[schema(value_type = RejectedCounts)]
     rejected: Named<'s>,
     seconds_to_bind: TimesBody,
 }
 
-#[derive(Serialize)]
+/// How long it took from the making of a code to its binding.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SecondsToBind)]
 struct TimesBody {
     count: u64,
+    #[schema(required = true)]
     p50: Option<f64>,
+    #[schema(required = true)]
     p95: Option<f64>,
 }
 
@@ -179,34 +211,50 @@ pub(crate) async fn stats(head: Head) -> Result<Response, ApiError> {
     Ok(reply::json(StatusCode::OK, &body))
 }
 
-#[derive(Serialize)]
-struct DeadLettersBody<'l> {
+/// A page of webhooks that were given up.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetters)]
+pub(in crate::http) struct DeadLettersBody<'l> {
     dead_letters: Vec<DeadLetterBody<'l>>,
+    /// What to give as `after` for the next page; null at the end.
+    #[schema(required = true)]
     next: Option<&'l str>,
 }
 
-#[derive(Serialize)]
+/// A webhook that was given up.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeadLetter)]
 struct DeadLetterBody<'l> {
     id: &'l str,
     #[serde(rename = "type")]
+    #[schema(value_type = WebhookKind)]
     kind: &'static str,
     timestamp: Rfc3339,
     data: EventBindingBody<'l>,
     given_up_at: Rfc3339,
     attempts: u32,
+    /// Of the last attempt.
     error: &'l str,
 }
 
-/// The binding that a webhook is about.
-#[derive(Serialize)]
+/// The binding that a webhook is about; of a conflict, the pair that was refused.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookBinding)]
 struct EventBindingBody<'l> {
     openid: &'l str,
     external_userid: &'l str,
+    #[schema(required = true)]
     unionid: Option<&'l str>,
+    #[schema(required = true)]
     open_kfid: Option<&'l str>,
+    #[schema(value_type = Option<BindingMethod>, required = true)]
     method: Option<&'static str>,
+    /// Null where nothing was bound.
+    #[schema(required = true)]
     bound_at: Option<Rfc3339>,
+    #[schema(required = true)]
     nickname: Option<&'l str>,
+    #[schema(required = true)]
     label: Option<&'l str>,
 }
 

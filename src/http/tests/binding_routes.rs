@@ -71,9 +71,10 @@ async fn the_view_follows_the_code_and_the_unbinding() {
 #[tokio::test]
 async fn a_wait_ends_with_the_change_and_with_the_stop() {
     let site = Site::new(&Options::default()).await;
-    let waiting = Box::pin(site.ask_as_user("GET", "/api/binding?wait=30&since=0", ""));
+    let waiting = site.ask_as_user("GET", "/api/binding?wait=30&since=0", "");
     let (waited, issued) =
-        within(async { tokio::join!(waiting, site.ask_as_user("POST", "/api/binding/token", "")) }).await;
+        within(Box::pin(async { tokio::join!(waiting, site.ask_as_user("POST", "/api/binding/token", "")) }))
+            .await;
     assert_eq!((waited.status, issued.status), (200, 201));
     assert_eq!(at(&waited.json(), "/status"), "pending");
 

@@ -140,6 +140,16 @@ async fn a_name_without_addresses_says_who_was_asked_and_why() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_name_server_that_never_answers_is_named_before_the_connection_times_out() {
+    let machine = Machine::new(Some("nameserver 127.0.0.1\noptions attempts:9\n"), None).await;
+    let deaf = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let silent = Names { port: deaf.local_addr().unwrap().port(), ..machine.names.clone() };
+    let looking = tokio::time::timeout(super::super::CONNECT_TIMEOUT_MAX, silent.look_up("both.example.com"));
+    let error = looking.await.expect("in time for its own words").unwrap_err().to_string();
+    assert!(error.contains("both.example.com") && error.contains("(asked: 127.0.0.1)"), "{error}");
+}
+
 #[tokio::test]
 async fn the_client_looks_names_up_here_and_nowhere_else() {
     let error = super::super::client(Duration::from_secs(30), None)

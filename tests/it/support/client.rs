@@ -6,7 +6,7 @@ use kfbind::outgoing;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use super::{CALLBACK_PATH, DEADLINE, eventually};
+use super::{CALLBACK_PATH, DEADLINE, documented, eventually};
 
 /// What the service answered.
 #[derive(Debug)]
@@ -94,9 +94,14 @@ impl Client {
 
     /// Sends a request; `None` where there was no answer.
     pub(crate) async fn try_send(asked: String, request: reqwest::RequestBuilder) -> Option<Answer> {
-        let response = request.send().await.ok()?;
+        let (http, request) = request.build_split();
+        let request = request.ok()?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.bytes().await.ok()?.to_vec();
+        let missing = documented::undocumented(method.as_str(), &path, status, &headers, &body);
+        assert_eq!(missing, None, "{asked} was answered what the document doesn't tell");
         Some(Answer { asked, status, headers, body })
     }
 
