@@ -9,6 +9,8 @@
 //!                         OutboxGrew (cast) ▼     │ Outbox, SaveProfiles (call), Settle (cast)
 //!                                           Notifier ─┐ Loaded, Sent, LookedUp, Tick (to itself)
 //!                                              ▲──────┘
+//!                                  Registry ──Grew (cast)──▶ Webhooks ─┐ Loaded, Ended, Tick (to itself)
+//!                                     ▲──Webhooks (call), SettleWebhooks (cast)──┘
 //!  http health ──Observe (call)──▶ each of them
 //! ```
 //!

@@ -253,7 +253,6 @@ impl Program {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(interpreter);
         command.arg(root.join(file)).env("WEBHOOK_SECRET", secret).env("PORT", "0");
-        command.env("PYTHONPATH", root.join("target/webhooks-python"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{interpreter} is wanted: {error}"));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -278,8 +277,11 @@ impl Program {
 #[tokio::test]
 async fn receivers_in_other_languages_take_what_is_signed_and_nothing_else() {
     #[expect(clippy::disallowed_methods, reason = "the tests' own switch; the service never sees it")]
-    let folder = if std::env::var(PUBLIC_PACKAGES).is_ok() { "tests/webhooks" } else { "docs/receivers" };
-    for (interpreter, file) in [("node", "receiver.mjs"), ("python3", "receiver.py")] {
+    let (folder, python) = match std::env::var(PUBLIC_PACKAGES) {
+        Ok(_) => ("tests/webhooks", concat!(env!("CARGO_MANIFEST_DIR"), "/target/webhooks/venv/bin/python3")),
+        Err(_) => ("docs/receivers", "python3"),
+    };
+    for (interpreter, file) in [("node", "receiver.mjs"), (python, "receiver.py")] {
         let file = format!("{folder}/{file}");
         let (sim, options, store) = world().await;
         let program = Program::start(interpreter, &file, SECRET).await;

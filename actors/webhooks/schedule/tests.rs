@@ -434,6 +434,40 @@ fn a_receiver_that_asks_for_time_gets_it_within_reason() {
 }
 
 #[test]
+fn a_probe_may_ask_for_time_too() {
+    let entropy = SeededEntropy::new(1);
+    let mut schedule = Schedule::default();
+    let base = Instant::now();
+    let at = |after_s| Moment { now: base + Duration::from_secs(after_s), wall: Timestamp(BEGIN_S) };
+    schedule.take(&event(1, "o1", "wm1", BEGIN_S));
+    assert_eq!(schedule.next(at(0)), Some(1));
+    let _ = schedule.ended(1, &WebhookEnd::Failed(down()), at(0), &entropy);
+    assert_eq!(schedule.next(at(10)), Some(1));
+    let asks = Undelivered::Down { why: "429".to_owned(), wait: Some(Duration::from_mins(10)) };
+    let _ = schedule.ended(1, &WebhookEnd::Failed(asks), at(10), &entropy);
+    assert_eq!((schedule.next(at(609)), schedule.next(at(610))), (None, Some(1)));
+}
+
+#[test]
+fn once_a_receiver_is_back_nobody_waits_for_the_next_try_of_before() {
+    for mood in [Mood::RefusesAll, Mood::FailsAfterTaking, Mood::Down] {
+        let mut world = World::new();
+        world.mood = mood;
+        for n in 0..25 {
+            world.happens(&format!("o{n}"), &format!("wm{n}"));
+        }
+        // Each was a probe so often that its own next try would be far away.
+        world.pass(24 * HOUR_S);
+        world.mood = Mood::Works;
+        while world.listed.len() == 25 {
+            world.pass(1);
+        }
+        world.pass(5);
+        assert_eq!(world.listed.len(), 0, "{mood:?}");
+    }
+}
+
+#[test]
 fn what_grew_old_while_we_were_away_gets_a_try_unless_nobody_is_there_for_an_hour() {
     let mut world = World::new();
     for n in 0..50 {
