@@ -23,6 +23,11 @@ pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
+/// Somebody's own words, which are not filled in later either: an invisible space keeps them from being placeholders.
+pub(crate) fn inert(words: &str) -> String {
+    words.replace(NICKNAME_PLACEHOLDER, "{\u{200b}nickname}").replace(TIME_PLACEHOLDER, "{\u{200b}time}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +36,13 @@ mod tests {
     fn what_is_filled_in_is_not_filled_again() {
         let values = [("{account}", "{code}"), ("{code}", "1")];
         assert_eq!(fill("{account}/{code}/{other}/{", &values), "{code}/1/{other}/{");
+    }
+
+    #[test]
+    fn somebodys_own_words_are_not_filled_in_later() {
+        let label = inert("{nickname} {time} {code}");
+        let later = [(NICKNAME_PLACEHOLDER, "Ann"), (TIME_PLACEHOLDER, "now")];
+        assert_eq!(fill(&label, &later), label);
+        assert!(label.ends_with("{code}"), "one pass fills all others in");
     }
 }

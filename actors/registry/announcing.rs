@@ -120,7 +120,9 @@ impl Ledger<'_> {
 
     /// Puts a dead letter among the events that wait, behind all others; whether there is one.
     pub(crate) fn resend(&mut self, id: &str) -> Result<bool, StoreError> {
-        let Some(origin) = origin_of(&self.desk.instance_key, id) else { return Ok(false) };
+        // Without a receiver it would wait for ever; it stays where it is.
+        let origin = origin_of(&self.desk.instance_key, id).filter(|_| self.desk.policy.announces);
+        let Some(origin) = origin else { return Ok(false) };
         let key = origin.to_be_bytes();
         let Some(letter) = self.overlay.get::<DeadLetterRecord>(TreeId::DeadLetters, &key)? else {
             return Ok(false);

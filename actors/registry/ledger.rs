@@ -27,7 +27,7 @@ use crate::{
     policy::Policy,
     ports::{Entropy, Profile},
     tally::Tally,
-    texts::{NICKNAME_PLACEHOLDER, TIME_PLACEHOLDER, fill},
+    texts::{NICKNAME_PLACEHOLDER, TIME_PLACEHOLDER, fill, inert},
 };
 
 /// How a text names an account that the back end gave no label.
@@ -311,9 +311,10 @@ impl Ledger<'_> {
         label: Option<&str>,
     ) -> Result<(), StoreError> {
         let Some(template) = self.desk.policy.notice.clone() else { return Ok(()) };
+        let account = label.map_or_else(|| ACCOUNT_WITHOUT_LABEL.to_owned(), inert);
         let nickname = binding.nickname.as_deref().unwrap_or(NICKNAME_PLACEHOLDER);
         let values = [
-            ("{account}", label.unwrap_or(ACCOUNT_WITHOUT_LABEL)),
+            ("{account}", account.as_str()),
             (NICKNAME_PLACEHOLDER, nickname),
             (TIME_PLACEHOLDER, TIME_PLACEHOLDER),
         ];

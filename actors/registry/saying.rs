@@ -20,7 +20,7 @@ use crate::{
     messages::Settlement,
     policy::Handover,
     ports::{KfContent, KfMessage},
-    texts::{NICKNAME_PLACEHOLDER, fill},
+    texts::{NICKNAME_PLACEHOLDER, fill, inert},
 };
 
 /// Behind an answer to a wrong code, where a person can be had.
@@ -251,7 +251,7 @@ impl Ledger<'_> {
 
     fn label(&self, openid: &OpenId) -> Result<String, StoreError> {
         let label = self.overlay.user(openid)?.and_then(|user| user.label);
-        Ok(label.unwrap_or_else(|| ACCOUNT_WITHOUT_LABEL.to_owned()))
+        Ok(label.map_or_else(|| ACCOUNT_WITHOUT_LABEL.to_owned(), |label| inert(&label)))
     }
 
     /// The words of an answer. A nickname that isn't known yet stays a placeholder.

@@ -300,7 +300,10 @@ async fn nothing_is_taken_while_stopping() {
     rig.down().await;
     assert_eq!(handles.issue(OpenId::new("oA"), None, false).await, Err(Unavailable::Busy));
     assert_eq!(handles.unbind(OpenId::new("oA")).await, Err(Unavailable::Busy));
-    assert_eq!(handles.health().await.silent_actors, ["callback", "notifier", "registry", "kf_sync"]);
+    assert_eq!(
+        handles.health().await.silent_actors,
+        ["callback", "notifier", "webhooks", "registry", "kf_sync"]
+    );
 }
 
 // ---- Death ----------------------------------------------------------------------------------------------------
@@ -312,7 +315,7 @@ async fn is_reported(rig: &Rig) {
 
 #[tokio::test(start_paused = true)]
 async fn the_death_of_any_actor_is_reported() {
-    for actor in 0..4 {
+    for actor in 0..5 {
         let rig = Rig::start().await;
         assert_eq!(*rig.system().failed().borrow(), None);
         let system = rig.system();
@@ -320,6 +323,7 @@ async fn the_death_of_any_actor_is_reported() {
             0 => system.registry().kill(),
             1 => system.kf_sync().kill(),
             2 => system.callback().kill(),
+            3 => system.webhooks.kill(),
             _ => system.notifier().kill(),
         }
         is_reported(&rig).await;
