@@ -22,7 +22,7 @@ use crate::{
 
 /// Events on their way at once.
 pub(super) const SENDS_MAX: usize = 8;
-/// Events that are known of; the rest waits on the disk. Each takes about 150 bytes.
+/// Events that are known of; the rest waits on the disk. Each takes 320 bytes.
 pub(super) const HELD_MAX: usize = 50_000;
 /// After so long an event is given up.
 pub(super) const GIVE_UP_AFTER_S: u64 = 3 * 24 * 3600;
