@@ -508,3 +508,36 @@ async fn a_look_at_the_store_leaves_none_where_there_was_none() {
     walk.says("ok", "is not there yet, and can be made");
     assert!(!path.exists());
 }
+
+/// Made up; base64 of "fake-key-fake-key-fake-key-00".
+const WEBHOOKS_SECRET: &str = "whsec_ZmFrZS1rZXktZmFrZS1rZXktZmFrZS1rZXktMDA=";
+
+#[tokio::test]
+async fn a_receiver_of_webhooks_is_looked_for_without_an_event() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let receiver = listener.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 1024];
+        let read = std::io::Read::read(&mut stream, &mut head).unwrap();
+        let answer = b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        std::io::Write::write_all(&mut stream, answer).unwrap();
+        String::from_utf8_lossy(&head[..read]).into_owned()
+    });
+    let url = format!("http://{receiver}/hooks?token=HUSH");
+    let settings = [("WEBHOOKS__URL", url.as_str()), ("WEBHOOKS__SECRET", WEBHOOKS_SECRET)];
+    let walk = walk(&settings, |_| ()).await;
+    walk.says("ok", &format!("webhooks.url: {} is there", receiver.ip()));
+    assert!(asked.join().unwrap().starts_with("HEAD /hooks?token=HUSH "));
+    assert!(!walk.text.contains("HUSH") && !walk.text.contains(WEBHOOKS_SECRET), "{}", walk.text);
+}
+
+#[tokio::test]
+async fn a_receiver_of_webhooks_that_is_not_there_is_a_problem() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}/hooks?token=HUSH");
+    let settings = [("WEBHOOKS__URL", url.as_str()), ("WEBHOOKS__SECRET", WEBHOOKS_SECRET)];
+    let walk = walk(&settings, |_| ()).await;
+    walk.one_problem("webhooks.url", &["can't be reached", "start the receiver"]);
+    assert!(!walk.text.contains("HUSH"), "{}", walk.text);
+}
