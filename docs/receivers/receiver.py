@@ -12,6 +12,10 @@ def is_genuine(id, timestamp, signatures, body):
     return any(hmac.compare_digest(one, expected) for one in signatures.encode().split(b" "))
 
 class Receiver(BaseHTTPRequestHandler):
+    def do_HEAD(self):  # `kfbind check --online` asks whether somebody is here.
+        self.send_response(204)
+        self.end_headers()
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))  # The very bytes that were signed.
         id, timestamp, signatures = (self.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
