@@ -41,6 +41,9 @@ const KNOWN_TO_BOTH: (&str, &str) = ("小陈", "uniDemoChen0000000000000000");
 pub(super) const EMPLOYEE: &str = "demoServicer";
 /// Opens the operator page. Everything behind it is made up, and on loopback.
 pub(super) const ADMIN_KEY: &str = "demo-admin-key-no-secret";
+/// Where a service listens that is run beside the demo, and its store.
+const LISTEN_BESIDE: &str = "127.0.0.1:8090";
+const STORE_BESIDE: &str = "data-beside-the-demo";
 /// More people than this are not played.
 pub(super) const CUSTOMERS_MAX: usize = 100;
 
@@ -49,6 +52,7 @@ pub(super) struct Stage {
     pub(super) sim: Sim,
     pub(super) wire: Arc<Wire>,
     config: String,
+    config_beside: String,
     app: AsyncMutex<Option<App>>,
     /// Where the service is, while it is up.
     service: watch::Sender<Option<SocketAddr>>,
@@ -65,7 +69,8 @@ impl Stage {
             TempDir::with_prefix("kfbind-demo-").context("can't make a directory for the demo's store")?;
         let sim = Sim::start(options.clone()).await?;
         let stage = Self {
-            config: config_text(&options, &store.path().to_string_lossy(), &sim.base_url()),
+            config: config_text(&options, "127.0.0.1:0", &store.path().to_string_lossy(), &sim.base_url()),
+            config_beside: config_text(&options, LISTEN_BESIDE, STORE_BESIDE, &sim.base_url()),
             wire: Arc::new(Wire::new()),
             sim,
             app: AsyncMutex::new(None),
@@ -91,6 +96,11 @@ impl Stage {
         *stage.app.lock().await = Some(app);
         stage.wire.tell("service", json!({"state": "up"}));
         Ok(stage)
+    }
+
+    /// A configuration for a service of one's own beside the demo, against the same simulated WeCom.
+    pub(super) fn config_beside(&self) -> &str {
+        &self.config_beside
     }
 
     /// Where the service is, while it is up.
@@ -222,9 +232,9 @@ fn page_of(fields: &Value) -> Option<(String, u64)> {
     Some((fields.get("account")?.as_str()?.to_owned(), fields.get("messages")?.as_u64()?))
 }
 
-fn config_text(sim: &SimOptions, store: &str, base_url: &str) -> String {
+fn config_text(sim: &SimOptions, listen: &str, store: &str, base_url: &str) -> String {
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nshutdown_grace = \"2s\"\n\
+        "[server]\nlisten = {listen:?}\nshutdown_grace = \"2s\"\n\
          [store]\npath = {store:?}\n\
          [kf]\nreconcile_every = \"15s\"\n\
          [wecom]\ncorp_id = {corp_id:?}\nsecret = {secret:?}\ntoken = {token:?}\nencoding_aes_key = {key:?}\napi_base = {base_url:?}\nstaff_secret = {staff_secret:?}\n\

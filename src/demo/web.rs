@@ -76,8 +76,15 @@ pub(super) async fn serve(
         .with_context(|| format!("can't listen on 127.0.0.1:{port}: choose another port with --port"))?;
     let addr = listener.local_addr().context("can't tell the address of the demo")?;
     let http = outgoing::client(SERVICE_TIMEOUT, None)?;
-    let routes =
-        files().or(events(&stage)).unify().or(controls(&stage)).unify().or(service(&stage, http)).unify();
+    let routes = files()
+        .or(config_beside(&stage))
+        .unify()
+        .or(events(&stage))
+        .unify()
+        .or(controls(&stage))
+        .unify()
+        .or(service(&stage, http))
+        .unify();
     let serving = async move {
         let mut connections = JoinSet::new();
         loop {
@@ -109,6 +116,15 @@ fn files() -> BoxedFilter<(Response,)> {
     let phone_script = warp::path!("phone" / "page.js").map(move || file(js, phone_js));
     let files = page.or(style).unify().or(phone).unify().or(phone_script).unify().or(script).unify();
     warp::get().and(files).boxed()
+}
+
+/// `kfbind serve` for whoever wants to try it, against the demo's WeCom; all of it made up.
+fn config_beside(stage: &Arc<Stage>) -> BoxedFilter<(Response,)> {
+    let stage = Arc::clone(stage);
+    warp::path!("demo" / "config.toml")
+        .and(warp::get())
+        .map(move || stage.config_beside().to_owned().into_response())
+        .boxed()
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

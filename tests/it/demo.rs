@@ -203,3 +203,19 @@ async fn nonsense_is_refused_with_a_reason() {
     assert!(page.text().contains("demo.js"));
     demo.client.get("/phone/page.html").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_service_of_ones_own_beside_the_demo_passes_every_check() {
+    let demo = Demo::start();
+    let config = demo.client.get("/demo/config.toml").await.expect(200).text();
+    let folder = tempfile::TempDir::with_prefix("kfbind-it-").unwrap();
+    std::fs::write(folder.path().join("config.toml"), config).unwrap();
+    for arguments in [&["check"][..], &["check", "--online"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kfbind"));
+        command.args(arguments).env_clear().current_dir(folder.path());
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} said {said}");
+        assert!(arguments.len() == 1 || said.contains(", 0 missing"), "{said}");
+    }
+}

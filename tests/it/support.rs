@@ -160,9 +160,15 @@ impl TestApp {
         Ok(())
     }
 
-    /// Stops the service in order; its store stays.
+    /// Stops the service in order; its store stays, and may be opened again when this returns. A process that ends lets
+    /// go of it at once; here the database's own threads live on, and hold its lock a moment longer.
     pub(crate) async fn stop(&mut self) {
         self.app.take().expect("the service runs").stop().await;
+        eventually("the store's lock is free", async || {
+            let database = std::fs::File::open(self.store.path().join("db")).ok()?;
+            database.try_lock().ok()
+        })
+        .await;
     }
 
     /// Stops the service and starts it again on its store.
