@@ -160,13 +160,11 @@ impl TestApp {
         Ok(())
     }
 
-    /// Stops the service in order; its store stays, and may be opened again when this returns. A process that ends lets
-    /// go of it at once; here the database's own threads live on, and hold its lock a moment longer.
+    /// Stops the service in order; its store stays, once the database's own threads let go of its lock.
     pub(crate) async fn stop(&mut self) {
         self.app.take().expect("the service runs").stop().await;
         eventually("the store's lock is free", async || {
-            let database = std::fs::File::open(self.store.path().join("db")).ok()?;
-            database.try_lock().ok()
+            std::fs::File::open(self.store.path().join("db")).ok()?.try_lock().ok()
         })
         .await;
     }
@@ -365,8 +363,7 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let found = tokio::time::timeout(DEADLINE, search).await;
-    found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// What a customer read in the chat, oldest first; beside all ways without the invitation, which answers nothing.
