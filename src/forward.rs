@@ -132,7 +132,7 @@ impl Queue {
 }
 
 impl Senders {
-    /// Sends what waits, for at most [`STOP_TIME`].
+    /// Sends what waits, for at most `STOP_TIME`.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
