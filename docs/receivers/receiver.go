@@ -58,6 +58,9 @@ func receive(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
+	if len(key) < 24 {
+		panic("set WEBHOOK_SECRET to webhooks.secret")
+	}
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "9000"

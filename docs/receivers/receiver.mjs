@@ -3,6 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import { createServer } from 'node:http'
 
 const key = Buffer.from(process.env.WEBHOOK_SECRET.replace('whsec_', ''), 'base64')
+if (key.length < 24) throw new Error('set WEBHOOK_SECRET to webhooks.secret')
 const seen = new Set() // In production a table, in one transaction with what the event changes.
 
 function isGenuine(id, timestamp, signatures, body) {
@@ -12,7 +13,9 @@ function isGenuine(id, timestamp, signatures, body) {
 }
 
 createServer(async (request, response) => {
-  const body = Buffer.concat(await request.toArray()) // The very bytes: parsed and written again they would differ.
+  const chunks = await request.toArray().catch(() => undefined) // Who hangs up half-way must not end this process.
+  if (!chunks) return response.destroy()
+  const body = Buffer.concat(chunks) // The very bytes: parsed and written again they would differ.
   const [id, timestamp, signatures] = ['id', 'timestamp', 'signature'].map((name) => request.headers[`webhook-${name}`] ?? '')
   if (!isGenuine(id, timestamp, signatures, body)) return response.writeHead(401).end()
   const { type, data } = JSON.parse(body)

@@ -3,6 +3,8 @@ import base64, hashlib, hmac, json, os, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
+if len(KEY) < 24:
+    raise SystemExit("set WEBHOOK_SECRET to webhooks.secret")
 seen = set()  # In production a table, in one transaction with what the event changes.
 
 def is_genuine(id, timestamp, signatures, body):

@@ -67,7 +67,9 @@ pub(super) async fn walk(config: &Config, out: &mut impl Write, is_coloured: boo
     walk.take(&wechat::bound(config, &wechat, token.as_ref()).await)?;
     let staff = staff_client(config, &http);
     walk.take(&ways::ways(config, staff.as_ref()).await)?;
-    walk.take(&ways::webhooks(config, &http).await)?;
+    // As the service does: `wecom.proxy` leads to WeCom.
+    let direct = outgoing::client(config.wecom.request_timeout, None)?;
+    walk.take(&ways::webhooks(config, &direct).await)?;
     Ok(walk.end()?)
 }
 

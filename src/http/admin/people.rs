@@ -35,7 +35,7 @@ pub(in crate::http) struct SessionRequest {
     /// How the chat names the account: one line, without what could reorder it.
     #[schema(
         max_length = 32,
-        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$"
+        pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]*$"
     )]
     label: Option<String>,
 }
@@ -140,8 +140,12 @@ fn openid_of(text: &str) -> Result<OpenId, ApiError> {
 fn label_of(label: String) -> Result<String, ApiError> {
     const BAD: ApiError =
         ApiError::BadRequest("label has at most 32 characters, without line breaks and control characters.");
-    let is_plain =
-        |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // Marks of direction and what can't be seen; but for the joiner that emoji are made with.
+    let is_hidden = |c: char| {
+        matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+    };
+    let is_plain = |c: char| !c.is_control() && !is_hidden(c);
     if label.chars().count() <= LABEL_CHARS_MAX && label.chars().all(is_plain) { Ok(label) } else { Err(BAD) }
 }
 
@@ -154,7 +158,7 @@ mod tests {
         for label in ["", "138****8000", "老张的账号", &"张".repeat(32)] {
             assert_eq!(label_of(label.to_owned()).as_deref(), Ok(label));
         }
-        for label in [&"张".repeat(33), "a\nb", "a\u{202e}b", "\0"] {
+        for label in [&"张".repeat(33), "a\nb", "a\u{202e}b", "a\u{200f}b", "\u{feff}", "\0"] {
             assert!(label_of((*label).to_owned()).is_err(), "{label:?}");
         }
     }
