@@ -3,7 +3,6 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{fault::problem, walk::Step};
@@ -63,8 +62,9 @@ pub(super) async fn callback(config: &Config) -> Result<Step, OutgoingError> {
         }
     };
     judge(&metrics, &mut step);
-    if let Some(key) = &config.admin.api_key {
-        let ready = http.get(format!("{base}/readyz")).bearer_auth(key.expose_secret());
+    // Whoever holds the port may be anybody, so it is shown no key; operators' own address tells the details without one.
+    if config.server.ops_listen.is_some() {
+        let ready = http.get(format!("{base}/readyz"));
         reports(&text(ready).await.unwrap_or_default(), &mut step);
     }
     Ok(step)
